@@ -1,0 +1,1 @@
+"""Log to subscriber: ``dispatcher`` reads, ``matching`` chooses, ``lane`` paces, ``attempt`` sends."""

@@ -1,0 +1,61 @@
+"""Every error the gateway raises on purpose.
+
+::
+
+    GatewayError
+    ├── ConfigError            exit 3   the file is wrong; all mistakes at once, each with file:line
+    ├── StoreError
+    │   ├── StoreUnavailable   503      the store cannot be reached, is loading, or refused a write for its own reasons
+    │   ├── NotDurable         exit 3   the store would acknowledge before the fsync; names the setting
+    │   ├── StoreMismatch      exit 3   the store was first used with another number of partitions or format
+    │   └── LeaseLost                   another process owns the partition now; stop settling it at once
+    ├── IntakeFull             503      more requests wait for the store than the bound allows
+    ├── KeyUnavailable         503      the provider's key host did not answer; ours to report, theirs to retry
+    └── TargetRefused                   a subscriber's URL leads where deliveries may not go
+
+``adapters.contract`` has two more, which never leave the intake: ``NotProven`` (401) and ``Unmappable`` (quarantine).
+"""
+
+
+class GatewayError(Exception):
+    """The root of the tree above."""
+
+
+class ConfigError(GatewayError):
+    """The configuration is wrong. ``problems`` holds every mistake, each with its place and what to write instead."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class StoreError(GatewayError):
+    """Something about the store."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot take this now. Nothing was acknowledged; trying again later is right."""
+
+
+class NotDurable(StoreError):
+    """The store's settings would lose acknowledged events. The message names the line to change."""
+
+
+class StoreMismatch(StoreError):
+    """The store holds data of another shape than the configuration asks for."""
+
+
+class LeaseLost(StoreError):
+    """Another process took the partition over."""
+
+
+class IntakeFull(GatewayError):
+    """The bounded queue before the store is full."""
+
+
+class KeyUnavailable(GatewayError):
+    """The public key a request needs could not be fetched, through no fault of the request."""
+
+
+class TargetRefused(GatewayError):
+    """Deliveries may not connect there. The message says which address and which rule."""

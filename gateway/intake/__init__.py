@@ -1,0 +1,1 @@
+"""Socket to log: ``endpoint`` reads and answers, ``pipeline`` decides, ``committer`` makes durable."""

@@ -1,0 +1,1 @@
+"""What operators see: the API, the page, the metrics, the audit."""
