@@ -6,8 +6,8 @@ the *source* up by the path, and asks ``intake/pipeline.py`` what it is. That is
 *ignored*, *quarantined* (proven, not mappable: kept), *rejected* (not proven: 401).
 
 ``intake/committer.py`` gathers what many requests bring into one batch, one round trip, one fsync:
-``store/lua/commit.lua`` marks each event id as seen, gives it a sequence number and appends it to its partition's *log*,
-in one step. Only then is the provider answered 200. **From here on the event is on disk**, in ``{n}:log``
+``store/lua/commit.lua`` marks each event id as seen, gives it a sequence number and appends it to its partition's
+*log*, in one step. Only then is the provider answered 200. **From here on the event is on disk**, in ``{n}:log``
 (``store/layout.py`` tells every key).
 
 ``delivery/dispatcher.py`` holds the lease of a partition and reads its log once for all *subscribers* that keep up.

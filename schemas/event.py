@@ -24,7 +24,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from schemas.timestamps import Timestamp
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
 SCHEMA_ID = "https://gateway.invalid/schemas/event/1.0"
 """The ``$id`` of the JSON Schema: a name, not an address (``.invalid`` can never resolve)."""
 
