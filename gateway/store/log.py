@@ -1,0 +1,155 @@
+"""One partition's log: append a batch, read it, look an event up."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.errors import StoreError
+from gateway.store.connection import Store
+from gateway.store.layout import Keys
+
+COMMITTER_TTL_S = 86_400
+REJECTED_CAP_BYTES = 16 * 1024 * 1024
+
+
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event on its way into the log."""
+
+    id: str
+    source: str
+    seen_ttl_s: int
+    """How long its id is remembered."""
+    event_json: bytes
+    raw_json: bytes
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a request that is kept with its exact bytes, in quarantine or among the rejected."""
+
+    request: str
+    source: str
+    adapter: str
+    received_at: str
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    """Latin-1 text of names and values, as received."""
+    client_ip: str | None
+    verified: str | None = None
+    """How it was proven; ``None`` for a rejected one."""
+    path_token: bool = False
+    """Whether a path token came with it (never which)."""
+
+
+class KeptRequest(msgspec.Struct, frozen=True):
+    """A request for quarantine or for the rejected: what is known, and the exact body."""
+
+    meta: Kept
+    body: bytes
+
+
+class Batch(msgspec.Struct):
+    """What many requests bring to one partition in one step."""
+
+    events: list[NewEvent]
+    counts: list[tuple[str, str, int]]
+    """Source, one of accepted ignored quarantined rejected, how many requests."""
+    quarantined: list[KeptRequest]
+    rejected: list[KeptRequest]
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One entry of the log."""
+
+    seq: int
+    event_json: bytes
+    raw_json: bytes
+
+
+class PartitionLog:
+    """The log of one partition, as one process writes and reads it."""
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self.keys = keys
+        self._committer = keys.committer_prefix + secrets.token_hex(8)
+        self._batch_number = 0
+
+    def next_batch(self) -> int:
+        """A number for a batch; repeat it to ask again after a lost reply, never use it for another batch."""
+        self._batch_number += 1
+        return self._batch_number
+
+    async def commit(self, number: int, batch: Batch) -> list[int]:
+        """Append a batch durably. Returns a sequence number an event, 0 for a duplicate.
+
+        Raises ``StoreUnavailable``: then the batch may be in or not, and the same number may be sent again.
+        """
+        keys, events = self.keys, batch.events
+        sources = list(dict.fromkeys([event.source for event in events]))
+        index = {source: at for at, source in enumerate(sources, 1)}
+        args: list[Any] = [number, COMMITTER_TTL_S, REJECTED_CAP_BYTES, len(batch.counts)]
+        for source, outcome, count in batch.counts:
+            args += (f"q:{source}:{outcome}", count)
+        args.append(len(sources))
+        args += sources
+        for event in events:
+            args += (index[event.source], event.seen_ttl_s, event.event_json, event.raw_json)
+        for kept in (batch.quarantined, batch.rejected):
+            args.append(len(kept))
+            for request in kept:
+                args += (msgspec.json.encode(request.meta), request.body)
+        prefix = keys.seen_prefix
+        reply: bytes = await self._store.script(
+            "commit",
+            [keys.state, keys.log, self._committer, keys.quarantine, keys.rejected]
+            + [prefix + event.id for event in events],
+            args,
+        )
+        sequence = [int(seq) for seq in reply.split(b",")] if reply else []
+        if len(sequence) != len(events):
+            raise StoreError(f"a batch of {len(events)} events was answered with {len(sequence)} numbers")
+        return sequence
+
+    async def read(self, after: int, limit: int, *, block_ms: int | None = None) -> list[Entry]:
+        """The next entries after a sequence number, oldest first; waits up to ``block_ms`` for the first one."""
+        if block_ms is None:
+            return _entries(await self._store.call("XRANGE", self.keys.log, f"{after + 1}-0", "+", "COUNT", limit))
+        reply = await self._store.call(
+            "XREAD", "COUNT", limit, "BLOCK", block_ms, "STREAMS", self.keys.log, f"{after}-0"
+        )
+        if not reply:
+            return []
+        streams = reply.items() if isinstance(reply, dict) else reply
+        return [entry for _, found in streams for entry in _entries(found)]
+
+    async def read_back(self, before: int | None, limit: int) -> list[Entry]:
+        """The entries before a sequence number (``None``: from the end), newest first."""
+        start = "+" if before is None else f"({before}-0"
+        return _entries(await self._store.call("XREVRANGE", self.keys.log, start, "-", "COUNT", limit))
+
+    async def pick(self, seqs: Sequence[int]) -> dict[int, Entry]:
+        """The entries with these sequence numbers; one that is no longer there is missing from the answer."""
+        key = self.keys.log
+        replies = await self._store.many([("XRANGE", key, f"{seq}-0", f"{seq}-0") for seq in seqs])
+        return {entry.seq: entry for reply in replies for entry in _entries(reply)}
+
+    async def find(self, event_id: str) -> Entry | None:
+        """The entry of an event, or ``None`` if the log does not hold it (any more)."""
+        seq = await self._store.call("GET", self.keys.seen_prefix + event_id)
+        if seq is None:
+            return None
+        return (await self.pick([int(seq)])).get(int(seq))
+
+    async def last(self) -> int:
+        """The last sequence number given."""
+        return int(await self._store.call("HGET", self.keys.state, "seq") or 0)
+
+
+def _entries(reply: Any) -> list[Entry]:
+    return [
+        Entry(int(entry_id.partition(b"-")[0]), fields[1], fields[3])
+        for entry_id, fields in reply
+        if fields is not None
+    ]

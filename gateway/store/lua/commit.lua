@@ -1,0 +1,110 @@
+#!lua
+-- Append what one batch of requests brought to a partition: once, whole, counted.
+--
+-- KEYS  1 state   2 log   3 committer   4 quarantine   5 rejected   6… seen:<event id>, one an event, in order
+-- ARGV  1 batch number   2 seconds to remember the committer   3 cap of rejected in bytes
+--       4 number of counters, then that many pairs: field of state, amount
+--       then number of sources, then their names
+--       then four an event: index of its source (from 1), seconds to remember its id, event JSON, raw JSON
+--       then number of quarantined, then two each: meta JSON, body
+--       then number of rejected, then two each: meta JSON, body
+--
+-- 1 the batch was seen before: return the reply it had
+-- 2 for each event: mark its id as seen; if it was not, give it the next sequence number and append it
+-- 3 append quarantined and rejected, drop the oldest rejected beyond the cap
+-- 4 add the counts and remember the reply
+--
+-- returns  the sequence numbers in order, joined by commas; 0 for a duplicate
+--
+-- No allow-oom: this is the one script that a full store may refuse, and then nothing has been acknowledged.
+-- A mark without its entry would turn the provider's retry into a silent loss. Lua does not roll back, so an append that
+-- fails (somebody else wrote to our keys) takes its mark back before it fails the batch.
+
+local state, log, committer = KEYS[1], KEYS[2], KEYS[3]
+local batch = ARGV[1]
+local last = redis.call('GET', committer)
+if last then
+  local colon = string.find(last, ':', 1, true)
+  if string.sub(last, 1, colon - 1) == batch then return string.sub(last, colon + 1) end
+end
+
+local at = 4
+local counts = {}
+local n_counters = tonumber(ARGV[at])
+for i = 1, n_counters do
+  counts[ARGV[at + 1]] = (counts[ARGV[at + 1]] or 0) + tonumber(ARGV[at + 2])
+  at = at + 2
+end
+at = at + 1
+local sources = {}
+local n_sources = tonumber(ARGV[at])
+for i = 1, n_sources do sources[i] = ARGV[at + i] end
+at = at + n_sources + 1
+
+local seq = tonumber(redis.call('HGET', state, 'seq') or '0')
+local logged, duplicate, bytes = {}, {}, 0
+for i = 1, n_sources do logged[i], duplicate[i] = 0, 0 end
+
+local function finish()
+  for i = 1, n_sources do
+    if logged[i] > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':logged', logged[i]) end
+    if duplicate[i] > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':duplicate', duplicate[i]) end
+    local produced = logged[i] + duplicate[i]
+    if produced > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':produced', produced) end
+  end
+  redis.call('HSET', state, 'seq', string.format('%.0f', seq))
+  if bytes > 0 then redis.call('HINCRBY', state, 'log_bytes', bytes) end
+end
+
+local reply = {}
+for i = 6, #KEYS do
+  local source = tonumber(ARGV[at])
+  if redis.call('SET', KEYS[i], string.format('%.0f', seq + 1), 'NX', 'EX', ARGV[at + 1]) then
+    local added = redis.pcall('XADD', log, string.format('%.0f-0', seq + 1), 'e', ARGV[at + 2], 'r', ARGV[at + 3])
+    if type(added) == 'table' and added.err then
+      redis.call('DEL', KEYS[i])
+      if seq > 0 then finish() end
+      return redis.error_reply('LOG the log refused entry ' .. string.format('%.0f', seq + 1) .. ': ' .. added.err)
+    end
+    seq = seq + 1
+    bytes = bytes + #ARGV[at + 2] + #ARGV[at + 3]
+    logged[source] = logged[source] + 1
+    reply[#reply + 1] = string.format('%.0f', seq)
+  else
+    duplicate[source] = duplicate[source] + 1
+    reply[#reply + 1] = '0'
+  end
+  at = at + 4
+end
+finish()
+
+local n = tonumber(ARGV[at])
+local kept = 0
+for i = 1, n do
+  redis.call('XADD', KEYS[4], '*', 'm', ARGV[at + 1], 'b', ARGV[at + 2])
+  kept = kept + #ARGV[at + 1] + #ARGV[at + 2]
+  at = at + 2
+end
+if kept > 0 then redis.call('HINCRBY', state, 'quarantine_bytes', kept) end
+at = at + 1
+n = tonumber(ARGV[at])
+kept = 0
+for i = 1, n do
+  redis.call('XADD', KEYS[5], '*', 'm', ARGV[at + 1], 'b', ARGV[at + 2])
+  kept = kept + #ARGV[at + 1] + #ARGV[at + 2]
+  at = at + 2
+end
+if kept > 0 then
+  local total = redis.call('HINCRBY', state, 'rejected_bytes', kept)
+  while total > tonumber(ARGV[3]) do
+    local oldest = redis.call('XRANGE', KEYS[5], '-', '+', 'COUNT', 1)[1]
+    if not oldest then break end
+    redis.call('XDEL', KEYS[5], oldest[1])
+    total = redis.call('HINCRBY', state, 'rejected_bytes', -(#oldest[2][2] + #oldest[2][4]))
+  end
+end
+
+for field, amount in pairs(counts) do redis.call('HINCRBY', state, field, amount) end
+local answer = table.concat(reply, ',')
+redis.call('SET', committer, batch .. ':' .. answer, 'EX', ARGV[2])
+return answer

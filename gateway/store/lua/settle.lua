@@ -1,0 +1,116 @@
+#!lua flags=allow-oom
+-- Record what became of deliveries of one subscriber in one partition: counts, cursor and parked ones in one step.
+--
+-- KEYS  1 state   2 sub   3 parked   4 due   5 held   6 dead   7 died
+-- ARGV  1 epoch of the lease   2 settle number   3 cursor as the caller knows it   4 cursor as it shall be
+--       5 delivered   6 filtered   7 discarded (all three among those the cursor passes)
+--       8 now in ms   9 cap of dead in bytes   10 prefix of the key lists
+--       then six each: operation, sequence number, key hash or '', due or death in ms, JSON, last answer
+--
+-- operations on an event that the cursor passes:
+--   park   a failed or still running attempt: keep for another, and hold its key
+--   hold   behind a parked one of the same key
+--   dead   no further attempt
+-- operations on a parked event (each counts only if it is still parked, so none counts twice):
+--   done   delivered          again  another attempt later          bury   no further attempt       drop  discarded
+-- done, bury and drop let the next held event of the key follow: it becomes parked, due at once.
+--
+-- returns  {cursor, freed key hashes joined by commas}
+-- errors   LEASE another process owns the partition;  CURSOR the cursor is elsewhere;  GONE no such subscriber
+
+local state, sub, parked, due, held, dead, died = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+if redis.call('HGET', state, 'epoch') ~= ARGV[1] then
+  return redis.error_reply('LEASE another process owns this partition')
+end
+local known = redis.call('HMGET', sub, 'cursor', 'settle', 'settle_reply', 'dead_bytes')
+if not known[1] then return redis.error_reply('GONE the subscriber has no cursor here') end
+local number = ARGV[1] .. '.' .. ARGV[2]
+if known[2] == number then return {known[1], known[3]} end
+if known[1] ~= ARGV[3] then return redis.error_reply('CURSOR it is at ' .. known[1] .. ', not at ' .. ARGV[3]) end
+
+local now, cap, lists = ARGV[8], tonumber(ARGV[9]), ARGV[10]
+local delivered, discarded = tonumber(ARGV[5]), tonumber(ARGV[7])
+local dead_bytes = tonumber(known[4] or '0')
+local freed = {}
+
+local function park(seq, at, info)
+  redis.call('HSET', parked, seq, info)
+  redis.call('ZADD', due, at, seq)
+end
+
+local function unpark(seq)
+  if redis.call('HDEL', parked, seq) == 0 then return false end
+  redis.call('ZREM', due, seq)
+  return true
+end
+
+local function bury(seq, at, info, answer)
+  local room = cap - dead_bytes
+  if #info + 1 > room then
+    discarded = discarded + 1
+    return
+  end
+  if #info + 1 + #answer > room then answer = '' end
+  redis.call('HSET', dead, seq, info .. '\n' .. answer)
+  redis.call('ZADD', died, at, seq)
+  dead_bytes = dead_bytes + #info + 1 + #answer
+end
+
+local function follow(seq, hash, inherited)
+  if hash == '' then return end
+  local list = lists .. hash
+  redis.call('LREM', list, 1, seq)
+  local following = redis.call('LINDEX', list, 0)
+  if following then
+    redis.call('HDEL', held, following)
+    park(following, now, inherited)
+  else
+    freed[#freed + 1] = hash
+  end
+end
+
+local FRESH = '{"attempt":0,"first_failed_ms":0,"key":"%s"}'
+local LAST = '{"attempt":0,"first_failed_ms":0,"key":"%s","last_chance":true}'
+
+for i = 11, #ARGV, 6 do
+  local op, seq, hash, at, info, answer = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
+  if op == 'park' then
+    park(seq, at, info)
+    if hash ~= '' then redis.call('RPUSH', lists .. hash, seq) end
+  elseif op == 'hold' then
+    local list = lists .. hash
+    if redis.call('RPUSH', list, seq) == 1 then
+      park(seq, now, string.format(FRESH, hash))
+    else
+      redis.call('HSET', held, seq, hash)
+    end
+  elseif op == 'dead' then
+    bury(seq, at, info, answer)
+  elseif op == 'again' then
+    if redis.call('HEXISTS', parked, seq) == 1 then park(seq, at, info) end
+  elseif op == 'done' then
+    if unpark(seq) then
+      delivered = delivered + 1
+      follow(seq, hash, string.format(FRESH, hash))
+    end
+  elseif op == 'bury' then
+    if unpark(seq) then
+      bury(seq, at, info, answer)
+      follow(seq, hash, string.format(LAST, hash))
+    end
+  elseif op == 'drop' then
+    if unpark(seq) then
+      discarded = discarded + 1
+      follow(seq, hash, string.format(FRESH, hash))
+    end
+  else
+    return redis.error_reply('ERR no such operation: ' .. op)
+  end
+end
+
+local reply = table.concat(freed, ',')
+redis.call('HSET', sub, 'cursor', ARGV[4], 'settle', number, 'settle_reply', reply, 'dead_bytes', dead_bytes)
+if delivered > 0 then redis.call('HINCRBY', sub, 'delivered', delivered) end
+if tonumber(ARGV[6]) > 0 then redis.call('HINCRBY', sub, 'filtered', ARGV[6]) end
+if discarded > 0 then redis.call('HINCRBY', sub, 'discarded', discarded) end
+return {ARGV[4], reply}

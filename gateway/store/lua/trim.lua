@@ -1,0 +1,40 @@
+#!lua flags=allow-oom
+-- Remove entries from the log that nobody needs any more.
+--
+-- KEYS  1 state   2 log   then four a subscriber: sub, parked, held, dead
+-- ARGV  sequence numbers
+--
+-- An entry stays while a subscriber has it before its cursor, parked, held or as a dead letter. That is looked up here,
+-- in the same step as the removal, so that nothing can move in between.
+--
+-- returns  how many were removed
+
+local state, log = KEYS[1], KEYS[2]
+local cursors = {}
+for s = 3, #KEYS, 4 do cursors[s] = tonumber(redis.call('HGET', KEYS[s], 'cursor') or '0') end
+
+local removed, bytes = 0, 0
+for i = 1, #ARGV do
+  local seq, needed = ARGV[i], false
+  for s = 3, #KEYS, 4 do
+    if tonumber(seq) > cursors[s] or redis.call('HEXISTS', KEYS[s + 1], seq) == 1
+      or redis.call('HEXISTS', KEYS[s + 2], seq) == 1 or redis.call('HEXISTS', KEYS[s + 3], seq) == 1 then
+      needed = true
+      break
+    end
+  end
+  if not needed then
+    local id = seq .. '-0'
+    local entry = redis.call('XRANGE', log, id, id)[1]
+    if entry then
+      redis.call('XDEL', log, id)
+      removed = removed + 1
+      bytes = bytes + #entry[2][2] + #entry[2][4]
+    end
+  end
+end
+if removed > 0 then
+  redis.call('HINCRBY', state, 'trimmed', removed)
+  redis.call('HINCRBY', state, 'log_bytes', -bytes)
+end
+return removed

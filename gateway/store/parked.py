@@ -1,0 +1,175 @@
+"""One subscriber in one partition: its cursor, its parked and held events, and how they are settled."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from gateway.errors import LeaseLost, StoreError
+from gateway.store.connection import Store
+from gateway.store.layout import Keys
+
+DEAD_CAP_BYTES = 64 * 1024 * 1024
+"""Dead letters of one subscriber in one partition, with their last answers. Beyond it they are ``discarded``."""
+
+CLOCK_JUMP_MS = 25 * 3_600_000
+"""No schedule waits longer than 24 h: a due time further ahead was written before the clock jumped, and is due."""
+
+
+class Parked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A failed delivery between two attempts, as the store keeps it."""
+
+    attempt: int
+    """Attempts made so far; 0 for one that was held and has become free to go."""
+    first_failed_ms: int = 0
+    key: str = ""
+    """Hash of the ordering key it holds; empty without order."""
+    last_chance: bool = False
+    """It was held behind a dead letter: one attempt, not a fresh schedule."""
+    in_flight: bool = False
+    """Parked because the attempt takes long, not because it failed."""
+    event_id: str = ""
+    event_type: str = ""
+    cause: str = ""
+    status: int | None = None
+    detail: str = ""
+    last_attempt_ms: int = 0
+
+
+Operation = Literal["park", "hold", "dead", "again", "done", "bury", "drop"]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What became of one event; the operations are told in ``lua/settle.lua``."""
+
+    operation: Operation
+    seq: int
+    key: str = ""
+    at_ms: int = 0
+    info: bytes = b""
+    answer: bytes = b""
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """Where a subscriber stands."""
+
+    seq: int
+    new: bool
+
+
+class DueEvent(msgspec.Struct, frozen=True):
+    """A parked event whose time has come."""
+
+    seq: int
+    parked: Parked
+
+
+class SubscriberStore:
+    """Cursor and parked events of one subscriber in one partition. Settles need the partition's lease."""
+
+    def __init__(self, store: Store, keys: Keys, name: str) -> None:
+        self._store = store
+        self._partition = keys
+        self.keys = keys.subscriber(name)
+        self.name = name
+        self._settle_number = 0
+
+    async def subscribe(self, start: str | int, now_ms: int) -> Cursor:
+        """Get the cursor, making it at ``start`` (``now``, or the sequence number before the first wanted)."""
+        cursor, new = await self._store.script(
+            "subscribe", [self._partition.state, self.keys.sub, self._partition.subs], [self.name, start, now_ms]
+        )
+        return Cursor(int(cursor), bool(new))
+
+    async def held_keys(self) -> set[str]:
+        """The ordering keys that wait behind a parked event, or are held by one that nothing waits behind yet."""
+        parked = await self._store.call("HVALS", self.keys.parked)
+        held = await self._store.call("HVALS", self.keys.held)
+        return {_parked(info).key for info in parked} - {""} | {key.decode() for key in held}
+
+    def next_settle(self) -> int:
+        """A number for a settle; the same number again asks what became of it."""
+        self._settle_number += 1
+        return self._settle_number
+
+    async def settle(
+        self,
+        number: int,
+        epoch: int,
+        cursor_from: int,
+        cursor_to: int,
+        *,
+        delivered: int,
+        filtered: int,
+        discarded: int,
+        changes: Sequence[Change],
+        now_ms: int,
+    ) -> list[str]:
+        """Record outcomes and move the cursor, as one step. Returns the hashes of ordering keys that became free.
+
+        Raises ``LeaseLost`` when another process owns the partition or moved the cursor; ``StoreUnavailable`` when it
+        may have happened or not: the same number may be sent again.
+        """
+        args: list[Any] = [
+            epoch,
+            number,
+            cursor_from,
+            cursor_to,
+            delivered,
+            filtered,
+            discarded,
+            now_ms,
+            DEAD_CAP_BYTES,
+            self.keys.key_prefix,
+        ]
+        for change in changes:
+            args += (change.operation, change.seq, change.key, change.at_ms, change.info, change.answer)
+        keys = self.keys
+        try:
+            _, freed = await self._store.script(
+                "settle",
+                [self._partition.state, keys.sub, keys.parked, keys.due, keys.held, keys.dead, keys.died],
+                args,
+            )
+        except ResponseError as error:
+            if str(error).startswith(("LEASE", "CURSOR", "GONE")):
+                raise LeaseLost(f"{self.name}: {error}") from None
+            raise StoreError(f"the store refused a settle of {self.name}: {error}") from error
+        return freed.decode().split(",") if freed else []
+
+    async def due(self, now_ms: int, limit: int, skip: set[int]) -> tuple[list[DueEvent], int | None]:
+        """Parked events whose time has come, oldest due first, without those in ``skip`` (in hand already).
+
+        Also when the next one will be due, in ms since the epoch; ``None`` if nothing is parked beyond these.
+        """
+        key, want = self.keys.due, limit + len(skip)
+        ripe, jumped, upcoming = await self._store.many(
+            [
+                ("ZRANGE", key, "-inf", now_ms, "BYSCORE", "LIMIT", 0, want),
+                ("ZRANGE", key, now_ms + CLOCK_JUMP_MS, "+inf", "BYSCORE", "LIMIT", 0, want),
+                ("ZRANGE", key, f"({now_ms}", "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES"),
+            ]
+        )
+        seqs = [seq for seq in dict.fromkeys(int(member) for member in [*ripe, *jumped]) if seq not in skip][:limit]
+        next_ms = int(float(upcoming[1])) if len(upcoming) > 1 else None
+        if not seqs:
+            return [], next_ms
+        infos = await self._store.call("HMGET", self.keys.parked, *seqs)
+        found = [DueEvent(seq, _parked(info)) for seq, info in zip(seqs, infos, strict=True) if info is not None]
+        return found, next_ms
+
+    async def parked(self, after: int, limit: int) -> list[DueEvent]:
+        """Parked events in order of their due time, from the ``after``-th on, for operators."""
+        members = await self._store.call("ZRANGE", self.keys.due, after, after + limit - 1)
+        if not members:
+            return []
+        infos = await self._store.call("HMGET", self.keys.parked, *members)
+        return [DueEvent(int(seq), _parked(info)) for seq, info in zip(members, infos, strict=True) if info]
+
+
+_decode_parked = msgspec.json.Decoder(Parked).decode
+
+
+def _parked(info: bytes) -> Parked:
+    return _decode_parked(info)

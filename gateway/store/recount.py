@@ -1,0 +1,93 @@
+"""Count again from the streams, hashes and lists themselves, never from a counter; used by ``gateway audit``.
+
+Reads in pages while the gateway goes on working: a partition's account is read before and after, and what moved in
+between is not held against it.
+"""
+
+import msgspec
+
+from gateway.store.connection import Store
+from gateway.store.layout import Keys
+
+PAGE = 1_000
+
+
+class Recount(msgspec.Struct, frozen=True, kw_only=True):
+    """What one partition really holds."""
+
+    entries: int
+    """Entries of the log up to the sequence number that was asked for."""
+    missing: tuple[int, ...]
+    """The first sequence numbers (up to ``PAGE``) after the oldest entry that the log does not hold."""
+    subscribers: dict[str, "SubscriberRecount"]
+
+
+class SubscriberRecount(msgspec.Struct, frozen=True, kw_only=True):
+    """What one subscriber really holds in one partition."""
+
+    parked: int
+    held: int
+    dead: int
+    lost_references: tuple[int, ...]
+    """Parked, held or dead letters whose entry is not in the log."""
+    broken: tuple[str, ...]
+    """Structures that contradict each other, in words."""
+
+
+async def recount(store: Store, keys: Keys, names: set[str], upto: int) -> Recount:
+    """Count one partition again, up to the sequence number ``upto``. Raises ``StoreUnavailable``."""
+    present: set[int] = set()
+    missing: list[int] = []
+    entries, after, expected = 0, 0, None
+    while True:
+        page = await store.call("XRANGE", keys.log, f"{after + 1}-0", f"{upto}-0", "COUNT", PAGE)
+        for entry_id, _ in page:
+            seq = int(entry_id.partition(b"-")[0])
+            if expected is not None and seq > expected and len(missing) < PAGE:
+                missing.extend(range(expected, min(seq, expected + PAGE)))
+            expected = seq + 1
+            present.add(seq)
+        entries += len(page)
+        if len(page) < PAGE:
+            break
+        after = int(page[-1][0].partition(b"-")[0])
+    if expected is not None and expected <= upto:
+        missing.extend(range(expected, min(upto + 1, expected + PAGE)))
+    subscribers = {name: await _recount_subscriber(store, keys, name, present) for name in sorted(names)}
+    return Recount(entries=entries, missing=tuple(missing[:PAGE]), subscribers=subscribers)
+
+
+async def _recount_subscriber(store: Store, keys: Keys, name: str, present: set[int]) -> SubscriberRecount:
+    each = keys.subscriber(name)
+    parked, due, held, dead, died = await store.many(
+        [
+            ("HKEYS", each.parked),
+            ("ZRANGE", each.due, 0, -1),
+            ("HGETALL", each.held),
+            ("HKEYS", each.dead),
+            ("ZRANGE", each.died, 0, -1),
+        ]
+    )
+    broken = []
+    if set(parked) != set(due):
+        broken.append(f"{name}: {len(set(parked) ^ set(due))} parked without a due time, or the reverse")
+    if set(dead) != set(died):
+        broken.append(f"{name}: {len(set(dead) ^ set(died))} dead letters without a time of death, or the reverse")
+    waiting = held if isinstance(held, dict) else dict(zip(held[::2], held[1::2], strict=True))
+    queues = {key: [] for key in set(waiting.values())}  # type: dict[bytes, list[bytes]]
+    lists = await store.many([("LRANGE", each.key_prefix + key.decode(), 0, -1) for key in queues])
+    for key, members in zip(queues, lists, strict=True):
+        queues[key] = members
+        if not members or members[0] not in parked:
+            broken.append(f"{name}: key {key.decode()} is held, but nothing of it is parked")
+    in_lists = {seq for members in queues.values() for seq in members[1:]}
+    if in_lists != set(waiting):
+        broken.append(f"{name}: {len(in_lists ^ set(waiting))} held events are not in their key's list, or the reverse")
+    references = {int(seq) for seq in [*parked, *waiting, *dead]}
+    return SubscriberRecount(
+        parked=len(parked),
+        held=len(in_lists),
+        dead=len(dead),
+        lost_references=tuple(sorted(references - present)[:PAGE]),
+        broken=tuple(broken),
+    )
