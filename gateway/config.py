@@ -1,18 +1,35 @@
 """The configuration: what ``gateway.toml`` may say, with every default, and how it is read.
 
 The classes below are the settings, resolved: durations in seconds, sizes in bytes, secrets as bytes. ``load`` reads
-the file strictly and reports all mistakes at once.
+the file strictly and reports all mistakes at once; how it does that is told in ``gateway.config_file``.
 """
 
+import hashlib
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from adapters.contract import Source
 
 Network = IPv4Network | IPv6Network
+
+NOT_YET: dict[str, str] = {
+    "store.spool": "the spool that takes over while the store is away",
+    "sources.rate": "a limit per source",
+    "sources.expect_every": "the alarm for a silent source",
+    "subscribers.where": "a filter by expression",
+    "subscribers.format": "a delivery as CloudEvents",
+    "subscribers.rate": "a limit per subscriber",
+    "subscribers.secrets.whsk_": "a signature with a key pair (v1a)",
+    "alerts.url": "an alert",
+}
+"""Settings that are understood but whose feature is not built: asking for one is an error, never silently ignored.
+
+Whoever builds a feature deletes its line. A value equal to the default, or ``""`` (off), is no request for it.
+"""
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +70,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     retention_bytes: int = 512 * 1024 * 1024
     spool: Path | None = None
 
+    def __repr__(self) -> str:
+        return f"StoreSettings(durability={self.durability!r}, …)"  # the URL can hold a password
+
     @property
     def data_dir(self) -> Path | None:
         """The embedded store's directory; ``None`` for a store elsewhere."""
@@ -68,6 +88,10 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_s: float | None = None
     retention_s: float | None = None
     expect_every_s: float | None = None
+    broken: str | None = None
+    """Why the adapter cannot work, if it cannot: this source answers 503, the others go on."""
+    path_token_reference: str | None = None
+    """Where the path token is to be found, for who must write the URL in full; see ``path_token``."""
 
 
 class SubscriberSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +128,20 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int = 1
     silence: bool = True
 
+    def __repr__(self) -> str:
+        return "AlertSettings(…)"  # the URL of a chat's incoming webhook is a secret
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting in force, and where its value comes from. Secrets stand here as references only."""
+
+    table: str
+    key: str
+    value: str
+    """As one would write it in TOML."""
+    origin: str
+    """``default``, or ``file:line`` and, for references, ``NAME from environment``."""
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything ``gateway.toml`` says, resolved and checked."""
@@ -114,3 +152,40 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceSettings]
     subscribers: dict[str, SubscriberSettings]
     alerts: AlertSettings
+    origins: tuple[Origin, ...] = ()
+
+
+def hash_token(secret: str) -> bytes:
+    """SHA-256 of a token: the only form in which the gateway keeps one."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def load(path: Path, env: Mapping[str, str]) -> Config:
+    """Read ``gateway.toml`` and the ``.env`` beside it; ``env`` is the environment, which wins over ``.env``.
+
+    Raises ``ConfigError`` with every mistake: ``file:line: what is wrong and why; write …``. No mistake shows a secret.
+    """
+    from gateway.config_file.document import read_config  # the reader needs the classes above
+
+    return read_config(path, env)
+
+
+def make_source(name: str, table: Mapping[str, Any], base: Path, env: Mapping[str, str]) -> SourceSettings:
+    """Read one ``[sources.<name>]`` table that is not in a file (the simulator's, a test's).
+
+    ``base`` is where relative paths start. Raises ``ConfigError`` with every mistake.
+    """
+    from gateway.config_file.document import read_single_source  # the reader needs the classes above
+
+    return read_single_source(name, table, base, env)
+
+
+def path_token(config: Config, source_name: str, env: Mapping[str, str]) -> str | None:
+    """The path token of a source in the clear, read again from where the file points; ``None`` without one.
+
+    For commands that must write or call the whole URL; the gateway itself keeps only the hash. Raises ``ConfigError``.
+    """
+    from gateway.config_file.document import read_reference  # the reader needs the classes above
+
+    reference = config.sources[source_name].path_token_reference
+    return None if reference is None else read_reference(reference, config.path.parent, env)

@@ -1,0 +1,166 @@
+"""One table of the file, read key by key: what is wrong goes to the problems, what holds to the origins.
+
+A mistake never stops the reading: the key counts as its default and the next one is looked at, so that one run of
+``gateway check`` shows all of them.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from gateway.config import NOT_YET, Origin
+from gateway.config_file.lines import KeyPath, Lines
+from gateway.config_file.references import References, is_reference
+from gateway.config_file.values import Wrong, did_you_mean
+
+T = TypeVar("T")
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_SHOWN_CHARS = 60
+
+
+class Key(msgspec.Struct, Generic[T], frozen=True):
+    """A key a table may have."""
+
+    name: str
+    parse: Callable[[Any], T]
+    default: Any = None
+    """As one would write it in the file; ``None``: there is none."""
+    shown: Callable[[Any], Any] | None = None
+    """What may be shown of a value; ``None``: all of it. Keys that could hold a secret mask it here."""
+
+
+class Reading:
+    """The whole reading of one file: what every section shares."""
+
+    def __init__(self, file: str, base: Path, lines: Lines, references: References) -> None:
+        self.file, self.base, self.lines, self.references = file, base, lines, references
+        self.origins: list[Origin] = []
+        self._problems: list[tuple[int, str]] = []
+
+    def problem(self, path: KeyPath, what: str, write: str) -> None:
+        """Note a mistake at ``path``: what is wrong and why, and what to write."""
+        line = self.lines.line(path)
+        self._problems.append((line, f"{self.file}:{line}: {what}; write {write}"))
+
+    @property
+    def problems(self) -> list[str]:
+        """Every mistake, in the order of the file."""
+        return [message for _, message in sorted(self._problems, key=lambda problem: problem[0])]
+
+
+class Section:
+    """One table. ``read`` its keys, then ``finish``."""
+
+    def __init__(self, reading: Reading, path: KeyPath, table: object) -> None:
+        self.reading, self.path = reading, path
+        self.failed = False
+        """Whether a key without a default is missing or wrong, so that nothing can be built."""
+        self._known: list[str] = []
+        if not isinstance(table, dict):
+            self.problem((), "is not a table", f"[{dotted(path)}] on a line of its own, and its keys below")
+            table, self.failed = {}, True
+        self.table: dict[str, Any] = table
+
+    def problem(self, inside: KeyPath, what: str, write: str) -> None:
+        """Note a mistake at a place inside this table."""
+        path = (*self.path, *inside)
+        self.reading.problem(path, f"{dotted(path)} {what}", write)
+
+    def read(self, key: Key[T]) -> T:
+        """The value of a key that has a default."""
+        value = self.read_optional(key)
+        return key.parse(key.default) if value is None else value
+
+    def read_required(self, key: Key[T], write: str) -> T | None:
+        """The value of a key without which the table means nothing; ``None``, with a problem noted, if it fails."""
+        if key.name not in self.table:
+            self._known.append(key.name)
+            self.problem((), f"lacks {key.name}", write)
+            value = None
+        else:
+            value = self.read_optional(key)
+        self.failed = self.failed or value is None
+        return value
+
+    def read_optional(self, key: Key[T]) -> T | None:
+        """The value of a key, the default or ``None`` where it is not written; ``None`` where it is wrong."""
+        self._known.append(key.name)
+        written = key.name in self.table
+        value = self.table.get(key.name, key.default)
+        if value is None:
+            return None
+        try:
+            parsed = key.parse(value)
+        except Wrong as wrong:
+            for fault in wrong.faults:
+                shown = value if key.shown is None and not fault.at else None
+                self.problem((key.name, *fault.at), _shown_after(shown) + fault.why, fault.write)
+            return None
+        if written and (wanted := NOT_YET.get(f"{self.path[0]}.{key.name}")) and value not in (key.default, ""):
+            self.problem((key.name,), f"asks for {wanted}, which this version cannot do yet", "no such line")
+        self._note_origin(key, value, written=written)
+        return parsed
+
+    def forget_unknown(self) -> None:
+        """Keys that nobody can judge, because the adapter that would know them is broken."""
+        self._known.extend(self.table)
+
+    def finish(self, also_known: str = "") -> None:
+        """Every key that nobody read is a mistake. ``also_known`` says who knows which keys, for the message."""
+        for name in self.table:
+            if name not in self._known:
+                hint = did_you_mean(name, self._known)
+                keys = ", ".join(sorted(set(self._known)))
+                self.problem((name,), f"is not a key that is known{also_known or ' here'}{hint}", f"one of {keys}")
+
+    def _note_origin(self, key: Key[Any], value: Any, *, written: bool) -> None:
+        path = (*self.path, key.name)
+        origin = f"{Path(self.reading.file).name}:{self.reading.lines.line(path)}" if written else "default"
+        for reference in _references_in(value):
+            found = self.reading.references.origin(reference)
+            origin += f", {reference.partition(':')[2]} from {found}"
+        shown = value if key.shown is None else key.shown(value)
+        self.reading.origins.append(Origin(table=dotted(self.path), key=key.name, value=as_toml(shown), origin=origin))
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as one would write it in TOML: ``subscribers.crm.types[1]``."""
+    written = ""
+    for part in path:
+        if isinstance(part, int):
+            written += f"[{part}]"
+        else:
+            written += ("." if written else "") + (part if _BARE_KEY.fullmatch(part) else json.dumps(part))
+    return written
+
+
+def as_toml(value: Any) -> str:
+    """A value as one would write it in TOML."""
+    if isinstance(value, dict):
+        pairs = (f"{dotted((name,))} = {as_toml(inner)}" for name, inner in value.items())
+        return "{ " + ", ".join(pairs) + " }" if value else "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(as_toml(inner) for inner in value) + "]"
+    if isinstance(value, bool | int | float | str):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)  # TOML's own dates and times
+
+
+def _shown_after(value: Any) -> str:
+    if value is None or isinstance(value, dict | list):
+        return ""
+    shown = as_toml(value)
+    return f"= {shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + '…'} "
+
+
+def _references_in(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [found for inner in value for found in _references_in(inner)]
+    return [value] if is_reference(value) else []
