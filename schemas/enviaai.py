@@ -15,8 +15,8 @@ The envelope, documented::
     instance.qr_updated  instanceId, qrCode (a login credential), expiresAt
 
 Inferred: ``message.sent`` has the fields of ``message.delivered``; ``metadata`` given on sending comes back in
-``data``; media come as ``mediaUrl``, ``mimeType``, ``filename``, ``caption``; ``eventId``, which the prose names, stands
-beside ``event``. Phone numbers are WhatsApp's: international, without ``+``.
+``data``; media come as ``mediaUrl``, ``mimeType``, ``filename``, ``caption``; ``eventId``, which the prose names,
+stands beside ``event``. Phone numbers are WhatsApp's: international, without ``+``.
 """
 
 from typing import Any, Final
