@@ -1,7 +1,7 @@
 """Group commit: many requests, one round trip, one fsync.
 
-Each partition has one flusher. While its batch is on the way to the disk, the next requests gather; when the reply comes
-they go together. So a quiet gateway answers after one fsync, and a busy one shares each fsync among hundreds.
+Each partition has one flusher. While its batch is on the way to the disk, the next requests gather; when the reply
+comes they go together. So a quiet gateway answers after one fsync, and a busy one shares each fsync among hundreds.
 
 A lost reply is asked for again with the same batch number (``lua/commit.lua``). After ``GIVE_UP_S`` the requests of the
 batch are answered 503: the provider sends them again, and what was logged after all is then a duplicate.
@@ -54,6 +54,7 @@ class Committer:
         self._queue_bytes = 0
         self._counts: dict[tuple[str, str], int] = {}
         self._rejected: list[KeptRequest] = []
+        self._notes_timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -91,12 +92,13 @@ class Committer:
         self._wake.set()
         return future
 
-    def note(self, source: str, outcome: str, kept: KeptRequest | None = None) -> None:
-        """Count a request that nobody waits for (rejected); it goes with the next batch."""
-        self._counts[source, outcome] = self._counts.get((source, outcome), 0) + 1
+    def note(self, source: str, outcome: str, kept: KeptRequest | None = None, *, number: int = 1) -> None:
+        """Count requests that nobody waits for (rejected); they go with the next batch."""
+        self._counts[source, outcome] = self._counts.get((source, outcome), 0) + number
         if kept is not None and len(self._rejected) < MAX_NOTED_REJECTED:
             self._rejected.append(kept)
-        self._wake.set()
+        if self._notes_timer is None:
+            self._notes_timer = asyncio.get_running_loop().call_later(NOTES_WAIT_S, self._wake.set)
 
     async def close(self) -> None:
         """Flush what is queued, then end."""
@@ -108,13 +110,12 @@ class Committer:
     async def _flush_forever(self) -> None:
         while True:
             if not self._queue:
-                if not self._counts:
-                    if self._closing:
-                        return
-                    self._wake.clear()
-                    await self._wake.wait()
-                if not self._queue and self._counts and not self._closing:
-                    await asyncio.sleep(NOTES_WAIT_S)
+                if self._closing:
+                    if self._counts:
+                        await self._flush([])
+                    return
+                self._wake.clear()
+                await self._wake.wait()
             await self._flush(self._take())
 
     def _take(self) -> list[Work]:
@@ -131,7 +132,12 @@ class Committer:
         return taken
 
     async def _flush(self, works: list[Work]) -> None:
+        if self._notes_timer is not None:
+            self._notes_timer.cancel()
+            self._notes_timer = None
         counts, self._counts = self._counts, {}
+        if not works and not counts:
+            return
         rejected, self._rejected = self._rejected, []
         noted = dict(counts)
         batch = Batch(
@@ -152,8 +158,8 @@ class Committer:
                     work.done.set_exception(
                         error if isinstance(error, StoreUnavailable) else StoreUnavailable(f"not committed: {error}")
                     )
-            for key, number in noted.items():  # counts nobody waits for are kept for the next batch
-                self._counts[key] = self._counts.get(key, 0) + number
+            for (source, outcome), number in noted.items():  # counts nobody waits for go with the next batch
+                self.note(source, outcome, number=number)
             await asyncio.sleep(RETRY_PAUSE_S)
             return
         self.batches += 1

@@ -1,0 +1,302 @@
+"""``POST /in/{source}`` and ``/in/{source}/{token}``: one webhook from the socket to the answer.
+
+The story of a request, in order, with the answer for each way it can end::
+
+    the path names a configured source          else 404 unknown_source
+    the method is POST                          else 405
+    no Content-Encoding                         else 415
+    the body arrives, in time and in bounds     else 408, 413
+    the adapter's key, if it wants one, is had  else 503 (ours or the key host's fault: send it again)
+    the proof holds                             else 401, the same answer whatever the cause; counted, sampled
+    it is mapped                                else 200 quarantined (400 for a source that proves nothing)
+    it is in the log, fsynced                   else 503
+    200
+
+Whatever else goes wrong is our fault, and our faults are 503.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from adapters.contract import Adapter, Ignored, Keys, NotProven, Request, Source
+from gateway import problems
+from gateway.errors import IntakeFull, KeyUnavailable, StoreUnavailable
+from gateway.intake.addresses import client_ip
+from gateway.intake.committer import Committer
+from gateway.intake.pipeline import Events, Item, Quarantined, Rejected, receive, request_id
+from gateway.problems import Problem
+from gateway.store.layout import partition_of
+from gateway.store.log import Kept, KeptRequest, NewEvent
+from schemas.timestamps import format_ms
+
+log = structlog.get_logger("gateway.intake")
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+SAMPLE_EVERY_MS = 100
+"""Of the rejected requests of one source, one in this time is kept with its bytes."""
+
+_PREFIX = b"/in/"
+_OK_HEADERS = (b"content-type", b"application/json")
+
+
+class KeySource(Protocol):
+    """Where public keys come from (``intake/keys.py``)."""
+
+    async def get(self, source_name: str, url: str) -> bytes | None:
+        """The key in PEM; ``None`` if there is none at that URL. Raises ``KeyUnavailable``."""
+        ...
+
+
+class Inlet(msgspec.Struct, kw_only=True):
+    """A configured source with all that the endpoint needs to serve it."""
+
+    source: Source
+    adapter: Adapter | None
+    broken: str = ""
+    """Why the adapter cannot be used; then every request is answered 503."""
+    seen_ttl_s: int
+    sampled_ms: int = 0
+
+
+class EventAnswer(msgspec.Struct, frozen=True):
+    """What became of one event."""
+
+    id: str
+    type: str
+    status: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The body of a 200."""
+
+    status: str
+    request: str
+    events: list[EventAnswer]
+
+
+class Stats(msgspec.Struct):
+    """What the endpoint answered since the process started, by status."""
+
+    answers: dict[int, int]
+    bytes: int = 0
+
+
+class _Refused(Exception):
+    """Ends a request with a problem; never leaves this module."""
+
+    def __init__(self, problem: Problem, detail: str) -> None:
+        super().__init__(detail)
+        self.problem = problem
+        self.detail = detail
+
+
+class Endpoint:
+    """The ASGI handler mounted at ``/in``."""
+
+    def __init__(
+        self,
+        inlets: Mapping[str, Inlet],
+        committers: Sequence[Committer],
+        keys: KeySource,
+        *,
+        wall_ms: Callable[[], int],
+        max_body_bytes: int,
+        body_timeout_s: float,
+        trusted_proxies: Sequence[Any] = (),
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``inlets`` by name; ``committers`` one a partition; ``has_room`` says whether the store may still grow."""
+        self._inlets = {name.encode(): inlet for name, inlet in inlets.items()}
+        self._committers = committers
+        self._partitions = len(committers)
+        self._keys = keys
+        self._wall_ms = wall_ms
+        self._max_body_bytes = max_body_bytes
+        self._body_timeout_s = body_timeout_s
+        self._trusted_proxies = trusted_proxies
+        self._has_room = has_room
+        self._encode = msgspec.json.Encoder().encode
+        self.stats = Stats({})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. Raises nothing but cancellation."""
+        inlet: Inlet | None = None
+        try:
+            inlet, token = self._look_up(scope)
+            body = await self._read(scope, receive)
+            if body is None:
+                return  # the sender hung up before the end: nothing was received
+            answer = await self._take(inlet, token, scope, body)
+        except _Refused as refusal:
+            await self._refuse(send, refusal.problem, refusal.detail)
+        except (StoreUnavailable, IntakeFull, KeyUnavailable) as error:
+            log.warning("intake.unavailable", source=inlet.source.name if inlet else None, why=str(error))
+            await self._refuse(send, problems.UNAVAILABLE, "nothing was stored; please send the request again")
+        except Exception:
+            log.exception("intake.defect", source=inlet.source.name if inlet else None)
+            await self._refuse(send, problems.UNAVAILABLE, "nothing was stored; please send the request again")
+        else:
+            self.stats.answers[200] = self.stats.answers.get(200, 0) + 1
+            self.stats.bytes += len(body)
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [_OK_HEADERS, (b"content-length", str(len(answer)).encode())],
+                }
+            )
+            await send({"type": "http.response.body", "body": answer})
+
+    def _look_up(self, scope: Scope) -> tuple[Inlet, bytes | None]:
+        # The path as sent: decoded paths would give one source many spellings.
+        path: bytes = scope.get("raw_path") or scope["path"].encode()
+        name, slash, token = path.removeprefix(_PREFIX).partition(b"/")
+        inlet = self._inlets.get(name) if path.startswith(_PREFIX) else None
+        if inlet is None or b"/" in token or (slash and not token):
+            raise _Refused(problems.UNKNOWN_SOURCE, "the path is /in/ and the name of a configured source")
+        if scope["method"] != "POST":
+            raise _Refused(problems.METHOD_NOT_ALLOWED, "send the webhook with POST")
+        if inlet.adapter is None:
+            log.error("intake.broken_adapter", source=inlet.source.name, why=inlet.broken)
+            raise _Refused(problems.UNAVAILABLE, "this source is out of order; please send the request again later")
+        return inlet, token or None
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        limit = self._max_body_bytes
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                if value.isdigit() and int(value) > limit:
+                    raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes")
+            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                raise _Refused(problems.UNSUPPORTED_ENCODING, "send the body as it is, without compression")
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                body: bytes = message.get("body", b"")
+                if not message.get("more_body", False):
+                    if len(body) > limit:
+                        raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes")
+                    return body
+                chunks, size = [body], len(body)
+                while message.get("more_body", False):
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    if size > limit:  # counted while it arrives: a chunked body announces nothing
+                        raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes")
+                    chunks.append(chunk)
+                return b"".join(chunks)
+        except TimeoutError:
+            raise _Refused(problems.BODY_TIMEOUT, f"the whole body within {self._body_timeout_s:g} s") from None
+
+    async def _take(self, inlet: Inlet, token: bytes | None, scope: Scope, body: bytes) -> bytes:
+        source, adapter = inlet.source, inlet.adapter
+        assert adapter is not None
+        now_ms = self._wall_ms()
+        request = Request(tuple(scope["headers"]), body, token, client_ip(scope, self._trusted_proxies))
+        name = request_id()
+        outcome: Any
+        try:
+            keys = await self._keys_for(adapter, request, source)
+            outcome = receive(request, source, adapter, keys, now_ms)
+        except NotProven as error:
+            outcome = Rejected(error.reason)
+        if isinstance(outcome, Quarantined) and source.unauthenticated and outcome.verified == "unauthenticated":
+            self._note_rejected(inlet, request, name, outcome.reason, now_ms)
+            raise _Refused(problems.UNREADABLE, outcome.reason)
+        if isinstance(outcome, Rejected):
+            self._note_rejected(inlet, request, name, outcome.reason, now_ms)
+            raise _Refused(problems.NOT_PROVEN, "the request was not accepted")
+        if not self._has_room():
+            raise StoreUnavailable("the store is nearly full")
+        if isinstance(outcome, Events):
+            return await self._log_events(inlet, outcome.events, name)
+        if isinstance(outcome, Ignored):
+            await self._committers[0].submit([], count=(source.name, "ignored"))
+            return self._encode(Answer("ignored", name, []))
+        kept = self._kept(inlet, request, name, outcome.reason, now_ms, outcome.verified)
+        await self._committers[0].submit([], count=(source.name, "quarantined"), quarantined=kept)
+        log.warning("intake.quarantined", source=source.name, request=name, why=outcome.reason, bytes=len(body))
+        return self._encode(Answer("quarantined", name, []))
+
+    async def _keys_for(self, adapter: Adapter, request: Request, source: Source) -> Keys:
+        url = adapter.key_wanted(request, source)
+        if url is None:
+            return {}
+        pem = await self._keys.get(source.name, url)
+        return {} if pem is None else {url: pem}
+
+    async def _log_events(self, inlet: Inlet, items: Sequence[Item], name: str) -> bytes:
+        source = inlet.source.name
+        new = [NewEvent(item.event.id, source, inlet.seen_ttl_s, item.event_json, item.raw_json) for item in items]
+        count = (source, "accepted")
+        if self._partitions == 1:
+            sequence = await self._committers[0].submit(new, count=count)
+        else:
+            sequence = await self._submit_to_partitions(source, items, new)
+        answers = [
+            EventAnswer(item.event.id, item.event.type, "logged" if seq else "duplicate")
+            for item, seq in zip(items, sequence, strict=True)
+        ]
+        status = "accepted" if any(sequence) else "duplicate"
+        log.debug("intake.accepted", source=source, request=name, status=status, events=len(items))
+        return self._encode(Answer(status, name, answers))
+
+    async def _submit_to_partitions(self, source: str, items: Sequence[Item], new: list[NewEvent]) -> list[int]:
+        places: dict[int, list[int]] = {}
+        for at, item in enumerate(items):
+            number = partition_of(source, item.event.ordering_key, item.event.id, self._partitions)
+            places.setdefault(number, []).append(at)
+        waiting = []
+        for order, (number, positions) in enumerate(places.items()):
+            count = (source, "accepted") if order == 0 else None  # a request is counted once
+            waiting.append(self._committers[number].submit([new[at] for at in positions], count=count))
+        sequence = [0] * len(new)
+        for positions, numbers in zip(places.values(), await asyncio.gather(*waiting), strict=True):
+            for at, seq in zip(positions, numbers, strict=True):
+                sequence[at] = seq
+        return sequence
+
+    def _note_rejected(self, inlet: Inlet, request: Request, name: str, reason: str, now_ms: int) -> None:
+        kept = None
+        if now_ms - inlet.sampled_ms >= SAMPLE_EVERY_MS or now_ms < inlet.sampled_ms:
+            inlet.sampled_ms = now_ms
+            kept = self._kept(inlet, request, name, reason, now_ms, None)
+            log.warning("intake.rejected", source=inlet.source.name, request=name, why=reason, bytes=len(request.body))
+        self._committers[0].note(inlet.source.name, "rejected", kept)
+
+    def _kept(
+        self, inlet: Inlet, request: Request, name: str, reason: str, now_ms: int, verified: str | None
+    ) -> KeptRequest:
+        meta = Kept(
+            request=name,
+            source=inlet.source.name,
+            adapter=inlet.adapter.name if inlet.adapter else "",
+            received_at=format_ms(now_ms),
+            reason=reason,
+            headers=tuple((key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers),
+            client_ip=request.client_ip,
+            verified=verified,
+            path_token=request.path_token is not None,
+        )
+        return KeptRequest(meta, request.body)
+
+    async def _refuse(self, send: Send, problem: Problem, detail: str) -> None:
+        self.stats.answers[problem.status] = self.stats.answers.get(problem.status, 0) + 1
+        body = problems.body(problem, detail)
+        head = problems.headers(problem, len(body))
+        if problem.status in (408, 413):
+            head.append((b"connection", b"close"))  # the rest of the body is not wanted
+        await send({"type": "http.response.start", "status": problem.status, "headers": head})
+        await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,57 @@
+"""Every refusal the gateway answers, as ``application/problem+json`` (RFC 9457): one table, used everywhere.
+
+4xx says the request is at fault and sending it again will not help; 503 says we are, and it should come again.
+Providers act on that: after a 4xx many never send again. So our own faults are never a 4xx, and nothing is a bare 500.
+"""
+
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One kind of refusal."""
+
+    status: int
+    code: str
+    title: str
+    retry_after_s: int | None = None
+
+
+class Body(msgspec.Struct, frozen=True):
+    """What a refusal's body holds."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+UNREADABLE = Problem(400, "unreadable", "The body cannot be read")
+BAD_REQUEST = Problem(400, "bad_request", "The request asks for something that cannot be given")
+NOT_PROVEN = Problem(401, "not_proven", "The request does not prove who sent it")
+NO_TOKEN = Problem(401, "no_token", "A token is needed")
+FORBIDDEN = Problem(403, "forbidden", "The token's role does not allow this")
+UNKNOWN_SOURCE = Problem(404, "unknown_source", "No source of this name is configured")
+NOT_FOUND = Problem(404, "not_found", "There is nothing here")
+METHOD_NOT_ALLOWED = Problem(405, "method_not_allowed", "Webhooks are sent with POST")
+BODY_TIMEOUT = Problem(408, "body_timeout", "The body took too long to arrive")
+CONFLICT = Problem(409, "conflict", "The present state does not allow this")
+TOO_LARGE = Problem(413, "too_large", "The body is larger than this gateway accepts")
+UNSUPPORTED_ENCODING = Problem(415, "unsupported_encoding", "Bodies must be sent without Content-Encoding")
+RATE_LIMITED = Problem(429, "rate_limited", "This source sends faster than its configured rate", retry_after_s=1)
+UNAVAILABLE = Problem(503, "unavailable", "The gateway cannot take this now; send it again", retry_after_s=5)
+
+
+def body(problem: Problem, detail: str) -> bytes:
+    """The JSON body of a refusal."""
+    return msgspec.json.encode(Body("about:blank", problem.title, problem.status, detail, problem.code))
+
+
+def headers(problem: Problem, length: int) -> list[tuple[bytes, bytes]]:
+    """The response headers of a refusal, for a raw ASGI handler."""
+    found = [(b"content-type", b"application/problem+json"), (b"content-length", str(length).encode())]
+    if problem.retry_after_s is not None:
+        found.append((b"retry-after", str(problem.retry_after_s).encode()))
+    if problem.status == 405:
+        found.append((b"allow", b"POST"))
+    return found
