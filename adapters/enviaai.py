@@ -93,7 +93,6 @@ def normalise(verified: VerifiedRequest) -> list[Draft]:
         dedupe = (name, event_id) if event_id else (name, account, verified.body_sha256)
         return [
             other(
-                verified,
                 body,
                 name,
                 dedupe,
@@ -228,7 +227,7 @@ ADAPTER: Final = Adapter(
         Setting(
             name="secrets",
             kind="secrets",
-            doc="The secrets given when the webhook was made, newest first; any one of them proves.",
+            doc="the secrets given when the webhook was made, newest first; any one of them proves",
             example='secrets = ["env:ENVIAAI_SECRET"]',
             required=True,
             proof=True,

@@ -83,20 +83,20 @@ def decimal_string(value: object) -> str | None:
 
 
 def error_of(*candidates: object) -> Error | UnsetType:
-    """Why something failed, from whatever shape is there: an object, a list of objects, a sentence; first one wins."""
+    """Why something failed, from whatever is there: objects, lists of objects, sentences. What comes first wins."""
+    code: str | None = None
+    message: str | None = None
     for candidate in candidates:
         found = candidate[0] if isinstance(candidate, list) and candidate else candidate
         if isinstance(found, dict):
-            code = ident(found.get("code"))
-            message = next((words for key in _MESSAGES if (words := text(found.get(key)))), None)
+            code = code or ident(found.get("code"))
+            message = message or next((words for key in _REASONS if (words := text(found.get(key)))), None)
         else:
-            code, message = None, text(found)
-        if code or message:
-            return Error(code=code or UNSET, message=message or UNSET)
-    return UNSET
+            message = message or text(found)
+    return Error(code=code or UNSET, message=message or UNSET) if code or message else UNSET
 
 
-_MESSAGES = ("message", "description", "reason", "title", "error", "detail")
+_REASONS = ("message", "description", "reason", "title", "error", "detail")
 
 
 def party(value: object, role: Literal["customer", "business", "agent"]) -> Party | UnsetType:
@@ -116,7 +116,6 @@ def party(value: object, role: Literal["customer", "business", "agent"]) -> Part
 
 
 def other(
-    verified: VerifiedRequest,
     body: dict[str, Any],
     name: str | None,
     dedupe: tuple[str | None, ...],
