@@ -1,0 +1,14 @@
+"""The budgets, in the order of the design. A row more is a module more and a line here."""
+
+from bench.measuring import Row
+from bench.rows import acknowledge, delivery, end_to_end, intake, start, waiting
+
+ROWS: tuple[Row, ...] = (
+    intake.ROW,
+    delivery.ROW,
+    end_to_end.ROW,
+    acknowledge.ROW,
+    waiting.MEMORY,
+    waiting.BYTES,
+    start.ROW,
+)

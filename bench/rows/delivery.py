@@ -1,0 +1,95 @@
+"""Delivery from a backlog ÷ bare client: read, match, sign, POST and settle, against POST alone."""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from bench.bare_client import Posted
+from bench.measuring import Backlog, Bench, Budget, RefusedError, Result, Row, about, per_s, result
+from bench.process import Child, cpu_s
+from bench.sink import Sink
+from bench.subject import SUBSCRIBER, Gateway
+
+CONCURRENCY = 64
+PROMPTLY_S = 120
+
+
+def measure(bench: Bench, row: Row) -> Result:
+    """Alternate the bare client and the gateway, each alone on the measured core, both to the same sink."""
+    backlog = bench.backlog(bench.effort.backlog)
+    body = bench.directory / "delivered-body"
+    body.write_bytes(backlog.body)
+    ours, bare, busy, store = [], [], [], ""
+    with Sink(bench.place("sink") / "nginx", bench.cores.around) as sink:
+        for _ in range(bench.effort.rounds):
+            bare.append(bare_client(bench, sink, body))
+            rate, load, store = deliver(bench, sink, backlog)
+            ours.append(rate)
+            busy.append(load)
+    return result(
+        row,
+        [mine / other for mine, other in zip(ours, bare, strict=True)],
+        ours=per_s(statistics.median(ours)),
+        bare=per_s(statistics.median(bare)),
+        store=store,
+        notes=[
+            f"{backlog.count} events of {len(backlog.body)} bytes, {CONCURRENCY} at once;"
+            f" the gateway was busy {statistics.median(busy):.0%} of its core"
+        ],
+    )
+
+
+def bare_client(bench: Bench, sink: Sink, body: Path) -> float:
+    """Posts a second of the bare loop. Raises ``RefusedError`` if the sink refused any."""
+    window_s = bench.window_s
+    argv = [*(sys.executable, "-m", "bench.bare_client", sink.url, str(body)), str(CONCURRENCY), str(window_s)]
+    with Child(argv, log=bench.directory / "bare-client.log", cores=bench.cores.measured) as child:
+        posted = msgspec.json.decode(child.finish(within_s=window_s + 30).splitlines()[-1], type=Posted)
+    if posted.failed:
+        raise RefusedError(f"the sink refused {posted.failed} posts of the bare client")
+    return posted.delivered / posted.elapsed_s
+
+
+def deliver(bench: Bench, sink: Sink, backlog: Backlog) -> tuple[float, float, str]:
+    """Deliver a copy of the backlog: events a second, how busy the gateway was, the store.
+
+    The clock runs from the first event seen at the sink until the ledger has none pending. Raises ``RefusedError``
+    unless every event came exactly once.
+    """
+    place = bench.copy(backlog, "delivery")
+    before = sink.received()
+    gateway = Gateway(place, role="delivery", cores=bench.cores, sink_url=sink.url, concurrency=CONCURRENCY)
+    with gateway:
+        gateway.store_ready()
+        first = gateway.child.until(
+            lambda: (sink.received() - before) or None, what="delivery", within_s=60, every_s=0.002
+        )
+        start_s, start_cpu_s = time.monotonic(), cpu_s(gateway.pid)
+        gateway.child.until(
+            lambda: sink.received() - before >= backlog.count or None,
+            what=f"delivery of {backlog.count} events",
+            within_s=PROMPTLY_S,
+            every_s=0.02,
+        )
+        gateway.child.until(
+            lambda: gateway.progress().pending == 0 or None, what="end of pending", within_s=15, every_s=0.002
+        )
+        elapsed_s = time.monotonic() - start_s
+        busy = (cpu_s(gateway.pid) - start_cpu_s) / elapsed_s
+        facts, progress = gateway.facts(), gateway.progress()
+        received = sink.received() - before
+        account = gateway.ledger()["subscribers"][SUBSCRIBER]
+    if not received == progress.delivered == account["delivered"] == facts.log_length == backlog.count:
+        raise RefusedError(
+            f"of {backlog.count} events the sink saw {received}, the subscriber's count says {progress.delivered}, the"
+            f" ledger {account['delivered']}, and the log holds {facts.log_length}",
+            about(facts),
+        )
+    bench.clear(place)
+    return (backlog.count - first) / elapsed_s, busy, about(facts)
+
+
+ROW = Row("delivery", "delivery from a backlog ÷ bare client loop", Budget(0.55, 0.75), measure)
