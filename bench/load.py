@@ -44,6 +44,16 @@ class Sent(msgspec.Struct, frozen=True):
     p999_ms: float
     max_ms: float
 
+    def problem(self) -> str | None:
+        """Why this run must not be believed, if anything but 200 came back."""
+        unanswered = self.sent - self.ok - self.not_ok
+        if not (self.not_ok or unanswered or self.socket_errors) and self.ok:
+            return None
+        return (
+            f"of {self.sent} requests {self.ok} were answered 200, {self.not_ok} answers were not 200,"
+            f" {unanswered} requests had no answer, {self.socket_errors} connections failed"
+        )
+
     @property
     def elapsed_s(self) -> float:
         """From the first request sent to the last answer."""

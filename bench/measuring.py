@@ -265,10 +265,9 @@ class Bench:
 
 def believable(sent: Sent) -> Sent:
     """``sent``, unless something else than 200 was answered. Raises ``RefusedError``."""
-    if sent.not_ok or sent.socket_errors or not sent.ok:
-        raise RefusedError(
-            f"{sent.not_ok} of {sent.sent} answers were not 200, {sent.socket_errors} connections failed"
-        )
+    problem = sent.problem()
+    if problem is not None:
+        raise RefusedError(problem)
     return sent
 
 

@@ -249,11 +249,10 @@ def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple
 
 def problem_with(runs: Collection[Sent], facts: StoreFacts) -> str | None:
     """Why a round must not be believed, or ``None``: the client's own trouble, a log of another length, no fsync."""
+    for run in runs:
+        if (problem := run.problem()) is not None:
+            return problem
     acknowledged = sum(run.ok for run in runs)
-    not_ok = sum(run.not_ok for run in runs)
-    broken = sum(run.socket_errors for run in runs)
-    if not_ok or broken:
-        return f"{not_ok} answers were not 200 and {broken} connections failed, beside {acknowledged} answered 200"
     if facts.log_length != acknowledged:
         return f"the log holds {facts.log_length} events, the client counted {acknowledged} answers of 200"
     if facts.appendfsync != "always":

@@ -22,9 +22,9 @@ needs_tools = pytest.mark.skipif(bool(missing_tools()), reason=f"Debian packages
 WINDOW_S = 0.4
 
 
-def sent(*, ok: int = 10, not_ok: int = 0, socket_errors: int = 0) -> Sent:
+def sent(*, ok: int = 10, not_ok: int = 0, socket_errors: int = 0, unanswered: int = 0) -> Sent:
     """A client's summary."""
-    return Sent(ok + not_ok, ok, not_ok, socket_errors, 1.0, 3.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    return Sent(ok + not_ok + unanswered, ok, not_ok, socket_errors, 1.0, 3.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 def facts(*, log_length: int = 10, appendfsync: str = "always") -> StoreFacts:
@@ -57,6 +57,13 @@ def test_an_answer_that_is_not_200_refuses_the_row() -> None:
         believable(sent(not_ok=1))
     with pytest.raises(RefusedError):
         believable(sent(socket_errors=1))
+
+
+def test_a_request_without_an_answer_refuses_the_row() -> None:
+    """What hung when the client ended may be in the log or not."""
+    assert "1 requests had no answer" in str(problem_with([sent(unanswered=1)], facts()))
+    with pytest.raises(RefusedError):
+        believable(sent(unanswered=1))
 
 
 def test_a_store_that_does_not_fsync_refuses_the_row() -> None:
@@ -156,6 +163,7 @@ def test_the_client_waits_for_answers_that_are_on_their_way(tmp_path: Path) -> N
 
         def serve() -> None:
             nonlocal answered
+            listener.accept()[0].close()  # wrk tries the address before it begins
             connection, _ = listener.accept()
             with connection:
                 while connection.recv(65_536).startswith(b"POST"):
