@@ -7,11 +7,13 @@ A mistake never stops the reading: the key counts as its default and the next on
 import json
 import re
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from adapters.registry import names
 from gateway.config import NOT_YET, Origin
 from gateway.config_file.lines import KeyPath, Lines
 from gateway.config_file.references import References, is_reference
@@ -41,6 +43,11 @@ class Reading:
         self.file, self.base, self.lines, self.references = file, base, lines, references
         self.origins: list[Origin] = []
         self._problems: list[tuple[int, str]] = []
+
+    @cached_property
+    def adapter_names(self) -> list[str]:
+        """The adapters that have a name; looked up once, since that reads a folder and every installed package."""
+        return names()
 
     def problem(self, path: KeyPath, what: str, write: str) -> None:
         """Note a mistake at ``path``: what is wrong and why, and what to write."""

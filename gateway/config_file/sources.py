@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from adapters.contract import Adapter, Setting, Source
-from adapters.registry import BrokenAdapter, find, names
+from adapters.registry import BrokenAdapter, find
 from gateway.config import SourceSettings, hash_token
 from gateway.config_file.section import Key, Reading, Section
 from gateway.config_file.tables import MIN_TOKEN_CHARS
@@ -21,6 +21,7 @@ from gateway.config_file.values import (
     flag,
     list_of,
     network,
+    one_of,
     rate,
     show_ms,
     text,
@@ -63,8 +64,9 @@ def check_name(section: Section, name: str) -> None:
 
 def read_source(section: Section, name: str) -> SourceSettings | None:
     """One source; ``None`` if no adapter can be told to it. Problems are noted in the section's reading."""
+    known = section.reading.adapter_names
     reference = section.read_required(
-        Key("adapter", _reference), f'adapter = "{names()[0]}", or another of: {_names()}'
+        Key("adapter", lambda value: _reference(value, known)), f"adapter = and one of {one_of(known)}"
     )
     if reference is None:
         return None
@@ -198,18 +200,15 @@ def _public_key(section: Section, pem: bytes) -> bytes | None:
     return pem
 
 
-def _reference(value: object) -> str:
+def _reference(value: object, known: list[str]) -> str:
     """An adapter: a name that exists, a dotted module, or a path to a ``.py`` file."""
     reference = text(value)
     is_elsewhere = "." in reference or "/" in reference
-    if not is_elsewhere and reference not in names():
-        hint = did_you_mean(reference, names())
-        raise Wrong(f"is no adapter{hint}", f"one of {_names()}, or the path of a .py file")
+    if not is_elsewhere and reference not in known:
+        raise Wrong(
+            f"is no adapter{did_you_mean(reference, known)}", f"one of {one_of(known)}, or the path of a .py file"
+        )
     return reference
-
-
-def _names() -> str:
-    return ", ".join(names())
 
 
 def _as_written(value: Any) -> Any:
