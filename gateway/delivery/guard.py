@@ -38,8 +38,6 @@ KEEP_WITHOUT_NAME_SERVER_S = 600.0
 LOOK_UP_S = 10.0
 """How long a look-up may take."""
 
-_ALL = (ip_address("0.0.0.0"), ip_address("::"))  # noqa: S104  # compared with, never bound
-
 
 class Target(msgspec.Struct, frozen=True):
     """A URL whose every address was checked."""
@@ -56,20 +54,21 @@ class Target(msgspec.Struct, frozen=True):
 class Guard:
     """Decides where deliveries may connect.
 
-    ``own`` are the sockets the gateway listens on, as (address, port); no address means all of the machine's.
+    ``own`` are the sockets the gateway listens on, as (address, port); ``None``, ``0.0.0.0``, ``::`` and a name stand
+    for all of the machine's addresses.
     """
 
     def __init__(
         self,
         *,
         resolve: Resolver | None = None,
-        own: Sequence[tuple[Address | None, int]] = (),
+        own: Sequence[tuple[Address | str | None, int]] = (),
         monotonic: Callable[[], float] = time.monotonic,
         keep_s: float = KEEP_S,
         is_local: Callable[[Address], bool] | None = None,
     ) -> None:
         self._resolve = resolve or system_resolve
-        self._own = tuple((None if address in _ALL else address, port) for address, port in own)
+        self._own = tuple((_own_address(address), port) for address, port in own)
         self._is_local = is_local or _is_local
         self.monotonic = monotonic
         self.keep_s = keep_s
@@ -237,6 +236,17 @@ async def system_resolve(host: str, port: int) -> list[Address]:
 
     threading.Thread(target=look_up, name="look-up", daemon=True).start()
     return await found
+
+
+def _own_address(address: Address | str | None) -> Address | None:
+    """``None`` if it stands for all of the machine's addresses."""
+    if address is None:
+        return None
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    return None if parsed.is_unspecified else parsed
 
 
 def _is_local(address: Address) -> bool:
