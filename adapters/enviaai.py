@@ -31,7 +31,7 @@ from adapters.contract import (
     VerifiedRequest,
 )
 from adapters.proving import check_hmac, is_open, sign_hmac
-from adapters.reading import error_of, ident, other, read_object, text, whatsapp_phone
+from adapters.reading import ContentForm, error_of, ident, other, read_object, text, whatsapp_phone
 from adapters.sampling import fill
 from schemas.enviaai import SAMPLES
 from schemas.event import Channel, Content, Message, Party
@@ -53,8 +53,7 @@ _EVENT_MAP: Final = {
 _TIME_OF: Final = {"message.delivered": "deliveredAt", "message.read": "readAt"}
 """Where the time of what happened stands, if not in ``timestamp``."""
 
-_ContentType = Literal["text", "image", "audio", "video", "document", "location", "contact", "reaction", "unknown"]
-_CONTENT_TYPES: Final[dict[str, _ContentType]] = {
+_CONTENT_TYPES: Final[dict[str, ContentForm]] = {
     "text": "text",
     "image": "image",
     "audio": "audio",

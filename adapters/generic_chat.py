@@ -18,7 +18,7 @@ D = documented, I = inferred. What a body holds: ``schemas/generic_chat.py``.
 import hashlib
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 
@@ -37,7 +37,7 @@ from adapters.contract import (
     secrets_equal,
 )
 from adapters.proving import check_hmac, sign_hmac
-from adapters.reading import e164, ident, lower, other, party, read_object, table, text
+from adapters.reading import ContentForm, e164, ident, lower, other, party, read_object, table, text
 from adapters.sampling import fill
 from schemas.event import Content, Error, Message, Party
 from schemas.generic_chat import SAMPLES
@@ -55,8 +55,7 @@ _REPORT_TYPES: Final = {
 }
 """``conversation.status`` → type, for ``smsDeliveryReport``."""
 
-_ContentType = Literal["text", "image", "audio", "video", "document", "location", "contact", "reaction", "unknown"]
-_CONTENT_TYPES: Final[dict[str, _ContentType]] = {
+_CONTENT_TYPES: Final[dict[str, ContentForm]] = {
     "TEXT": "text",
     "IMAGE": "image",
     "VIDEO": "video",
@@ -66,7 +65,7 @@ _CONTENT_TYPES: Final[dict[str, _ContentType]] = {
     "CONTACT": "contact",
 }
 """``TEXT`` is documented, the four with a URL follow from the names of the fields, the rest is I."""
-_MEDIA: Final[tuple[tuple[str, _ContentType], ...]] = (
+_MEDIA: Final[tuple[tuple[str, ContentForm], ...]] = (
     ("imageUrl", "image"),
     ("videoUrl", "video"),
     ("documentUrl", "document"),

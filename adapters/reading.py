@@ -15,6 +15,9 @@ from adapters.contract import REDACTED, Draft, Unmappable, VerifiedRequest
 from adapters.decoding import Unreadable, decode_object
 from schemas.event import Error, Other, Party
 
+ContentForm = Literal["text", "image", "audio", "video", "document", "location", "contact", "reaction", "unknown"]
+"""``Content.type``."""
+
 NOTHING: Final[Mapping[str, Any]] = {}
 """Stands for an object that is not there."""
 
