@@ -3,8 +3,9 @@
 And what a provider makes of the answer.
 """
 
+import difflib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -127,6 +128,25 @@ def parse_change(text: str) -> tuple[str, Any]:
         return path, msgspec.json.decode(written)
     except msgspec.DecodeError:
         return path, written
+
+
+def choose_case(cases: Sequence[str], given: str) -> str:
+    """The case that ``given`` means: its name, the unique beginning of one, or an event's whole name.
+
+    An event's name with several variants means the documented one. Raises ``ValueError`` with what to write instead.
+    """
+    if given in cases:
+        return given
+    variants = [case for case in cases if case.split("__")[0] == given]
+    matching = [case for case in variants if case.endswith("__documented")] or variants
+    matching = matching or [case for case in cases if case.startswith(given)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise ValueError(f"{given!r} begins {len(matching)} cases: {', '.join(matching)}; write more of one")
+    near = difflib.get_close_matches(given, [*cases, *(case.split("__")[0] for case in cases)], n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(cases)}"
+    raise ValueError(f"no case is called {given!r}; {hint}")
 
 
 def read_answer(status: int, retry_after: str | None, body: bytes) -> Answer:

@@ -12,6 +12,8 @@ from gateway.simulator.requests import Account
 
 KEY_HOST = "assets.webhooks.flexengage-test.com"
 KEY_PATH = "/keys/demo.pem"
+KEY_URL = f"https://{KEY_HOST}{KEY_PATH}"
+PRIVATE_KEY_FILE = "flexengage-private.pem"
 BRAND = "yourBrandId"
 """The account that flexengage's samples come from."""
 SUBSCRIBER = "crm"
@@ -40,7 +42,8 @@ adapter = "enviaai"
 secrets = ["env:DEMO_ENVIAAI_SECRET"]
 
 [sources.receipts]
-adapter = "flexengage"
+adapter = "flexengage"        # gateway send receipts NOTIFICATION.SMS --config <this file>
+#   --signing-key <beside it: {private_key}> --key-url {key_url}
 accounts = ["{brand}"]
 environment = "test"
 
@@ -110,10 +113,17 @@ def write(directory: Path, drawn: Secrets, *, listen: str, subscriber_port: int)
     """Write ``gateway.toml``, ``.env`` (0600), and flexengage's private key for ``gateway send``; the config's path."""
     config = directory / "gateway.toml"
     config.write_text(
-        _CONFIG.format(listen=listen, brand=BRAND, subscriber=SUBSCRIBER, subscriber_port=subscriber_port)
+        _CONFIG.format(
+            listen=listen,
+            brand=BRAND,
+            key_url=KEY_URL,
+            private_key=PRIVATE_KEY_FILE,
+            subscriber=SUBSCRIBER,
+            subscriber_port=subscriber_port,
+        )
     )
     write_private(directory / ".env", "".join(f"{name}={value}\n" for name, value in drawn.environment().items()))
-    write_private(directory / "flexengage-private.pem", drawn.flexengage_private_pem)
+    write_private(directory / PRIVATE_KEY_FILE, drawn.flexengage_private_pem)
     return config
 
 
@@ -140,7 +150,7 @@ def accounts(drawn: Secrets, base_url: str) -> list[Account]:
             adapter="flexengage",
             url=f"{base_url}/in/receipts",
             environment="test",
-            options={"signing_key": drawn.flexengage_private_pem, "key_url": f"https://{KEY_HOST}{KEY_PATH}"},
+            options={"signing_key": drawn.flexengage_private_pem, "key_url": KEY_URL},
         ),
         Account(
             source="chat",

@@ -1,0 +1,1 @@
+"""The tests. One folder for each room of the house, named as it is."""
