@@ -16,7 +16,7 @@ is one number, "how many has this subscriber not read" is a subtraction, and an 
 key                                written   what
 =================================  ========  =====================================================================
 ``{n}:state``                      commit,   hash. ``format`` ``partitions`` ``seq`` (last sequence number)
-                                   lease,    ``log_bytes`` ``trimmed`` (entries trimmed so far) ``quarantine_bytes``
+                                   lease,    ``log_bytes`` ``trimmed`` (entries trimmed so far)
                                    trim      ``rejected_bytes``; lease: ``owner`` ``epoch`` ``lease_until_ms``;
                                              ledger: ``q:<source>:<accepted|ignored|quarantined|rejected>`` and
                                              ``e:<source>:<produced|logged|duplicate|spooled>``

@@ -9,6 +9,7 @@ import msgspec
 from gateway.errors import StoreError
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
+from schemas.timestamps import parse_iso_ms
 
 COMMITTER_TTL_S = 86_400
 REJECTED_CAP_BYTES = 16 * 1024 * 1024
@@ -142,9 +143,39 @@ class PartitionLog:
             return None
         return (await self.pick([int(seq)])).get(int(seq))
 
+    async def last_before(self, before_ms: int) -> int:
+        """The last sequence number of an event received before a time; found by halving, as the log is in that order.
+
+        Clocks may step back a little between processes; a subscriber that starts at a time may get a few events more.
+        """
+        low, high = 0, await self.last()
+        while low < high:
+            middle = (low + high) // 2
+            entries = await self.read(middle, 1)
+            if not entries:
+                high = middle
+                continue
+            if received_ms(entries[0].event_json) < before_ms:
+                low = entries[0].seq
+            else:
+                high = middle
+        return low
+
     async def last(self) -> int:
         """The last sequence number given."""
         return int(await self._store.call("HGET", self.keys.state, "seq") or 0)
+
+
+class _Received(msgspec.Struct):
+    received_at: str
+
+
+_decode_received = msgspec.json.Decoder(_Received).decode
+
+
+def received_ms(event_json: bytes) -> int:
+    """When an event was received, in milliseconds since the epoch."""
+    return parse_iso_ms(_decode_received(event_json).received_at) or 0
 
 
 def _entries(reply: Any) -> list[Entry]:

@@ -79,16 +79,13 @@ end
 finish()
 
 local n = tonumber(ARGV[at])
-local kept = 0
 for i = 1, n do
   redis.call('XADD', KEYS[4], '*', 'm', ARGV[at + 1], 'b', ARGV[at + 2])
-  kept = kept + #ARGV[at + 1] + #ARGV[at + 2]
   at = at + 2
 end
-if kept > 0 then redis.call('HINCRBY', state, 'quarantine_bytes', kept) end
 at = at + 1
 n = tonumber(ARGV[at])
-kept = 0
+local kept = 0
 for i = 1, n do
   redis.call('XADD', KEYS[5], '*', 'm', ARGV[at + 1], 'b', ARGV[at + 2])
   kept = kept + #ARGV[at + 1] + #ARGV[at + 2]

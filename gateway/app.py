@@ -1,0 +1,207 @@
+"""Wiring, and only wiring: builds every part from the configuration, starts and stops them in order."""
+
+import asyncio
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+from litestar import Litestar, asgi
+from litestar.types import Receive, Scope, Send
+
+from adapters.registry import BrokenAdapter, find
+from gateway.config import Config, SourceSettings
+from gateway.delivery.dispatcher import Dispatcher
+from gateway.delivery.guard import Guard
+from gateway.delivery.lane import Lane
+from gateway.errors import StoreUnavailable
+from gateway.intake.committer import Committer
+from gateway.intake.endpoint import Endpoint, Inlet
+from gateway.intake.keys import KeyFetcher
+from gateway.operate.access import Access, admin_token
+from gateway.operate.api import api_routes, exception_handlers, openapi_config
+from gateway.operate.dashboard import page_routes
+from gateway.operate.desk import Desk
+from gateway.operate.health import health_routes
+from gateway.operate.metrics import metrics_routes
+from gateway.store.connection import Store
+from gateway.store.embedded import EmbeddedStore
+from gateway.store.housekeeping import Housekeeping
+from gateway.store.layout import Keys, tags
+from gateway.store.lease import Lease, owner_name
+from gateway.store.log import PartitionLog
+from gateway.store.opening import open_partitions
+from gateway.store.parked import SubscriberStore
+
+log = structlog.get_logger("gateway")
+
+Role = Literal["all", "intake", "delivery"]
+
+
+def wall_ms() -> int:
+    """The wall clock, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Gateway:
+    """One process of the gateway."""
+
+    def __init__(self, config: Config, *, role: Role, listen: tuple[str, int]) -> None:
+        """Build everything; nothing runs yet. ``listen`` is where this process serves HTTP."""
+        self.config = config
+        self.role: Role = role
+        settings = config.store
+        self.embedded = EmbeddedStore(settings) if settings.data_dir else None
+        self.store = Store(settings, self.embedded.url if self.embedded else settings.url)
+        self.keys = [Keys(tag) for tag in tags(settings.partitions)]
+        self.logs = [PartitionLog(self.store, keys) for keys in self.keys]
+        self.housekeeping = Housekeeping(self.store, self.keys, wall_ms=wall_ms)
+        self.committers = [Committer(each, monotonic=time.monotonic) for each in self.logs]
+        self.key_fetcher = KeyFetcher(monotonic=time.monotonic, **_key_host(dict(os.environ)))
+        self.endpoint = Endpoint(
+            {name: _inlet(config, name, source) for name, source in config.sources.items()},
+            self.committers,
+            self.key_fetcher,
+            wall_ms=wall_ms,
+            max_body_bytes=config.gateway.max_body_bytes,
+            body_timeout_s=config.gateway.body_timeout_s,
+            trusted_proxies=config.gateway.trusted_proxies,
+            has_room=lambda: self.housekeeping.has_room,
+        )
+        guard = Guard(own=(listen,))
+        owner = owner_name()
+        self.dispatchers = [
+            Dispatcher(
+                partition_log=each,
+                lease=Lease(self.store, keys, owner),
+                lanes=[
+                    Lane(
+                        subscriber,
+                        SubscriberStore(self.store, keys, name),
+                        each,
+                        guard,
+                        wall_ms=wall_ms,
+                        monotonic=time.monotonic,
+                    )
+                    for name, subscriber in config.subscribers.items()
+                ],
+                monotonic=time.monotonic,
+            )
+            for keys, each in zip(self.keys, self.logs, strict=True)
+        ]
+        self.desk = Desk(
+            config=config,
+            store=self.store,
+            keys=self.keys,
+            logs=self.logs,
+            wall_ms=wall_ms,
+            stats=self.endpoint.stats,
+            deliveries=self,
+        )
+        self.access = Access(
+            (*config.gateway.tokens, admin_token(data_dir(config) / "admin_token")),
+            monotonic=time.monotonic,
+            secure_cookie=(config.gateway.public_url or "").startswith("https://"),
+        )
+        self.app = self._app()
+
+    def _app(self) -> Litestar:
+        endpoint = self.endpoint
+
+        # A mount, because an ASGI handler takes no path parameters; it also matches /inx, so the endpoint parses the
+        # raw path itself, strictly.
+        @asgi("/in", is_mount=True)
+        async def intake(scope: Scope, receive: Receive, send: Send) -> None:
+            await endpoint(scope, receive, send)  # type: ignore[arg-type]  # Litestar's aliases for the same ASGI
+
+        routes: list[Any] = [
+            *health_routes(self.readiness),
+            *api_routes(self.desk, self.access),
+            *metrics_routes(self.desk, self.access),
+            *page_routes(self.desk, self.access),
+        ]
+        if self.role != "delivery":
+            routes.append(intake)
+        return Litestar(routes, openapi_config=openapi_config(), exception_handlers=exception_handlers())
+
+    async def start(self) -> None:
+        """Start the store, check it, then take requests and deliver.
+
+        Raises ``NotDurable``, ``StoreMismatch``, ``StoreUnavailable``.
+        """
+        if self.embedded is not None:
+            await self.embedded.start()
+        await self.store.ping()
+        await open_partitions(self.store, self.keys)
+        await self.housekeeping.start(self.config.store)
+        if self.role != "delivery":
+            for committer in self.committers:
+                committer.start()
+        if self.role != "intake":
+            for dispatcher in self.dispatchers:
+                dispatcher.start()
+
+    async def stop(self) -> None:
+        """Stop in the order of a webhook's way: what is accepted is committed, what is on the wire is settled."""
+        if self.role != "delivery":
+            await asyncio.gather(*[committer.close() for committer in self.committers])
+        if self.role != "intake":
+            await asyncio.gather(*[dispatcher.stop() for dispatcher in self.dispatchers])
+        await self.housekeeping.stop()
+        await self.key_fetcher.close()
+        await self.store.close()
+        if self.embedded is not None:
+            await self.embedded.stop()
+
+    async def readiness(self) -> dict[str, str]:
+        """What keeps a POST from being answered 200, by part; empty when ready."""
+        degraded: dict[str, str] = {}
+        try:
+            await self.store.ping()
+        except StoreUnavailable as error:
+            degraded["store"] = str(error)
+        if not self.housekeeping.has_room:
+            degraded["memory"] = "the store has used 85 % of its maxmemory"
+        for name, source in self.config.sources.items():
+            if source.broken:
+                degraded[f"sources.{name}"] = source.broken
+        return degraded
+
+    def status(self) -> dict[str, Any]:
+        """What only this process knows of deliveries, by subscriber."""
+        return {
+            name: [dispatcher.lane_status(name) for dispatcher in self.dispatchers] for name in self.config.subscribers
+        }
+
+
+def data_dir(config: Config) -> Path:
+    """Where this gateway keeps its own small files: the embedded store's directory, else ``data`` by the file."""
+    return config.store.data_dir or config.path.parent / "data"
+
+
+def _inlet(config: Config, name: str, settings: SourceSettings) -> Inlet:
+    found = find(settings.adapter, config.path.parent)
+    broken = settings.broken or (found.reason if isinstance(found, BrokenAdapter) else "")
+    adapter = None if broken or isinstance(found, BrokenAdapter) else found
+    remembered_s = max(
+        settings.dedupe_window_s,
+        adapter.retry_horizon_s if adapter else 0,
+        settings.retention_s or config.store.retention_s,
+    )
+    return Inlet(source=settings.source, adapter=adapter, broken=broken, seen_ttl_s=int(remembered_s))
+
+
+def _key_host(env: dict[str, str]) -> dict[str, Any]:
+    """For the demo and tests: where a key host's name leads, and whose certificates to trust.
+
+    ``GATEWAY_KEY_HOST_RESOLVE="<host>=<ip>:<port>"`` and ``GATEWAY_KEY_HOST_CA=<file of PEM>``.
+    """
+    found: dict[str, Any] = {}
+    with contextlib.suppress(KeyError, ValueError):
+        host, _, target = env["GATEWAY_KEY_HOST_RESOLVE"].partition("=")
+        ip, _, port = target.rpartition(":")
+        found["resolve"] = {host: (ip, int(port))}
+        found["ca_pem"] = Path(env["GATEWAY_KEY_HOST_CA"]).read_bytes()
+    return found

@@ -1,0 +1,110 @@
+"""What the store needs done now and then: retention, expiry of quarantine, and a look at its memory.
+
+An entry of the log goes when it is older than ``retention``, or when the log is larger than ``retention_bytes``; and in
+both cases only if no subscriber needs it any more, which ``lua/trim.lua`` looks up in the same step. So retention never
+costs an undelivered event; a store that fills all the same stops the intake before it is full.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from gateway.config import StoreSettings
+from gateway.errors import StoreError
+from gateway.store.connection import Store
+from gateway.store.layout import Keys
+from gateway.store.ledger import subscribers_of
+from gateway.store.log import received_ms
+
+log = structlog.get_logger("gateway.store")
+
+LOOK_S = 1.0
+TRIM_S = 5.0
+PAGE = 200
+"""Entries a trim step looks at: a few hundred microseconds of the store's time."""
+
+MAX_PAGES = 200
+"""Steps of one round; the rest waits for the next."""
+
+FULL = 0.85
+"""The part of ``maxmemory`` at which the intake stops, so that deliveries can still be settled and the store
+drained."""
+
+
+class Housekeeping:
+    """One process's share of the housekeeping. Doing it twice does no harm."""
+
+    def __init__(self, store: Store, keys: Sequence[Keys], *, wall_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._keys = keys
+        self._wall_ms = wall_ms
+        self._tasks: list[asyncio.Task[None]] = []
+        self.has_room = True
+
+    async def start(self, settings: StoreSettings) -> None:
+        """Look at the memory once, then go on in the background."""
+        await self.look_at_memory()
+        self._tasks = [
+            asyncio.create_task(self._every(LOOK_S, self.look_at_memory), name="store memory"),
+            asyncio.create_task(self._every(TRIM_S, lambda: self.trim(settings)), name="retention"),
+        ]
+
+    async def stop(self) -> None:
+        """End the background work."""
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except StoreError as error:
+                log.debug("store.housekeeping", why=str(error))
+
+    async def look_at_memory(self) -> None:
+        """Stop the intake at 85 % of ``maxmemory``, let it go on below."""
+        info = await self._store.call("INFO", "memory")
+        limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+        room = limit == 0 or used < FULL * limit
+        if room != self.has_room:
+            log.warning("store.memory", used_bytes=used, maxmemory_bytes=limit, intake="open" if room else "stopped")
+        self.has_room = room
+
+    async def trim(self, settings: StoreSettings) -> int:
+        """Remove what retention allows. Returns how many log entries went."""
+        oldest_ms = self._wall_ms() - int(settings.retention_s * 1000)
+        removed = 0
+        for keys, names in zip(self._keys, await subscribers_of(self._store, self._keys), strict=True):
+            removed += await self._trim_log(keys, names, oldest_ms, settings.retention_bytes // len(self._keys))
+            await self._store.call("XTRIM", keys.quarantine, "MINID", oldest_ms)
+        if removed:
+            log.info("store.trim", entries=removed)
+        return removed
+
+    async def _trim_log(self, keys: Keys, names: set[str], oldest_ms: int, limit_bytes: int) -> int:
+        wanted = [keys.state, keys.log]
+        for name in sorted(names):
+            each = keys.subscriber(name)
+            wanted += (each.sub, each.parked, each.held, each.dead)
+        removed, after = 0, 0
+        for _ in range(MAX_PAGES):
+            excess = int(await self._store.call("HGET", keys.state, "log_bytes") or 0) - limit_bytes
+            page = await self._store.call("XRANGE", keys.log, f"{after + 1}-0", "+", "COUNT", PAGE)
+            seqs = []
+            for entry_id, fields in page:
+                old = received_ms(fields[1]) < oldest_ms
+                if not old and excess <= 0:
+                    break
+                seqs.append(int(entry_id.partition(b"-")[0]))
+                excess -= len(fields[1]) + len(fields[3])
+            if not seqs:
+                break
+            removed += await self._store.script("trim", wanted, list(seqs))
+            after = seqs[-1]
+            await asyncio.sleep(0)
+        return removed

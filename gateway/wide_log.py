@@ -1,0 +1,39 @@
+"""Log lines: one wide line a stage, text for people on a terminal, JSON for machines.
+
+Nothing secret is logged: callers pass names, counts and reasons, never headers, bodies or URLs. The HTTP clients log
+whole URLs at INFO, which may hold tokens, so they are held to WARNING.
+"""
+
+import logging
+import sys
+from typing import Any, Literal, TextIO
+
+import msgspec
+import structlog
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+NOISY = ("httpx", "httpcore", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "pyreqwest", "litestar")
+
+
+def set_up(level: str, form: Literal["auto", "text", "json"], stream: TextIO | None = None) -> None:
+    """Configure logging for the whole process. ``stream``: where lines go; stderr by default."""
+    stream = stream or sys.stderr
+    text = form == "text" or (form == "auto" and stream.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=24)
+        if text
+        else structlog.processors.JSONRenderer(serializer=lambda value, **_: msgspec.json.encode(value).decode())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(file=stream),
+        cache_logger_on_first_use=True,
+    )
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
