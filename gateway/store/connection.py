@@ -67,9 +67,11 @@ class Store:
             redis_connect_func=self._on_connect,
             retry=Retry(NoBackoff(), 0),
             socket_timeout=REPLY_TIMEOUT_S,
+            protocol=2,
             **arguments,
         )
         self.client = Redis(connection_pool=pool)
+        self.client.response_callbacks.clear()  # replies as the server sends them, and nothing spent on reshaping
         self._scripts: dict[str, str] = {}
 
     async def _on_connect(self, connection: Any) -> None:
@@ -145,6 +147,11 @@ class Store:
             raise unavailable(error) or error from None
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"the store did not answer: {error}") from error
+
+    async def info(self, section: str) -> dict[str, str]:
+        """What the server says of itself (``INFO``), field by field."""
+        text = _text(await self.call("INFO", section))
+        return dict(line.split(":", 1) for line in text.splitlines() if ":" in line and not line.startswith("#"))
 
     async def ping(self) -> None:
         """Raise ``StoreUnavailable`` or ``NotDurable`` unless the store answers and keeps what it acknowledges."""

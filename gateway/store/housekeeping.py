@@ -68,7 +68,7 @@ class Housekeeping:
 
     async def look_at_memory(self) -> None:
         """Stop the intake at 85 % of ``maxmemory``, let it go on below."""
-        info = await self._store.call("INFO", "memory")
+        info = await self._store.info("memory")
         limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
         room = limit == 0 or used < FULL * limit
         if room != self.has_room:

@@ -122,8 +122,7 @@ class PartitionLog:
         )
         if not reply:
             return []
-        streams = reply.items() if isinstance(reply, dict) else reply
-        return [entry for _, found in streams for entry in _entries(found)]
+        return [entry for _, found in reply for entry in _entries(found)]
 
     async def read_back(self, before: int | None, limit: int) -> list[Entry]:
         """The entries before a sequence number (``None``: from the end), newest first."""

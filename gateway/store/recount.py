@@ -73,7 +73,7 @@ async def _recount_subscriber(store: Store, keys: Keys, name: str, present: set[
         broken.append(f"{name}: {len(set(parked) ^ set(due))} parked without a due time, or the reverse")
     if set(dead) != set(died):
         broken.append(f"{name}: {len(set(dead) ^ set(died))} dead letters without a time of death, or the reverse")
-    waiting = held if isinstance(held, dict) else dict(zip(held[::2], held[1::2], strict=True))
+    waiting = dict(zip(held[::2], held[1::2], strict=True))
     queues = {key: [] for key in set(waiting.values())}  # type: dict[bytes, list[bytes]]
     lists = await store.many([("LRANGE", each.key_prefix + key.decode(), 0, -1) for key in queues])
     for key, members in zip(queues, lists, strict=True):
