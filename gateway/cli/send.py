@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import msgspec
 import rich_click as click
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from rich.table import Table
 
@@ -132,7 +133,15 @@ def _signer(adapter: Adapter, source: Source, signing_key: Path | None, key_url:
             "and give the private half with --signing-key. (The demo's gateway.toml says how it is done there.)",
             Exit.USAGE,
         )
-    options: dict[str, Any] = {**source.options, "signing_key": signing_key.read_bytes()}
+    pem = signing_key.read_bytes()
+    try:
+        serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # unreadable, encrypted, or of a kind nobody knows
+        raise Refusal(
+            f"--signing-key {signing_key}: not a private key in PEM without a passphrase; `openssl genrsa` makes one",
+            Exit.USAGE,
+        ) from None
+    options: dict[str, Any] = {**source.options, "signing_key": pem}
     if key_url is not None:
         options["key_url"] = key_url
     return msgspec.structs.replace(source, options=options)

@@ -19,8 +19,8 @@ FAMILY_STYLES = {
     "channel": "blue",
     "other": "bright_black",
 }
-WIDE_COLUMNS, MEDIUM_COLUMNS, NARROWEST_COLUMNS = 136, 104, 60
-_PROVIDER_COLUMNS = 12
+WIDE_COLUMNS, MEDIUM_COLUMNS = 140, 104
+_PROVIDER_COLUMNS, _MAPPING_COLUMNS = 12, 50
 _GOOD, _PATIENT, _BAD, _QUIET = "green", "yellow", "red", "dim"
 
 _WRONG = {
@@ -36,7 +36,6 @@ Station = tuple[str, str]
 
 def journey_line(journey: Journey, columns: int | None) -> Text:
     """One line: time, provider, provider's name → canonical type, id, stations. ``columns=None``: as long as needed."""
-    columns = None if columns is None else max(columns, NARROWEST_COLUMNS)
     narrow = columns is not None and columns < MEDIUM_COLUMNS
     gap = " " if narrow else "  "
     line = Text(no_wrap=True, overflow="ellipsis")
@@ -44,11 +43,11 @@ def journey_line(journey: Journey, columns: int | None) -> Text:
     line.append(f"{clock:%H:%M:%S}{gap}", _QUIET)
     line.append(f"{journey.provider:<{_PROVIDER_COLUMNS}.{_PROVIDER_COLUMNS}}{gap}", "bold")
     if narrow and columns is not None:
-        shown_id, ways, mapping_columns = (journey.event_id or "")[4:10], _last_station(journey), columns - 42
+        shown_id, ways, mapping_columns = (journey.event_id or "")[4:10], _last_station(journey), columns - 41
     else:
-        shown_id, ways, mapping_columns = (journey.event_id or "")[:10], _stations(journey), 50
+        shown_id, ways, mapping_columns = (journey.event_id or "")[:10], _stations(journey), _MAPPING_COLUMNS
         if columns is not None and columns < WIDE_COLUMNS:
-            ways = ways[-2:] if len(ways) > 2 else ways
+            ways, mapping_columns = ways[-2:], min(_MAPPING_COLUMNS, columns - 70)
     mapping = _mapping(journey, mapping_columns)
     mapping.pad_right(max(0, mapping_columns - mapping.cell_len))
     line.append_text(mapping)
@@ -57,6 +56,8 @@ def journey_line(journey: Journey, columns: int | None) -> Text:
         line.append(" · " if number else "", _QUIET)
         line.append(word, style)
     line.rstrip()
+    if columns is not None:
+        line.truncate(columns, overflow="ellipsis")
     return line
 
 
@@ -87,7 +88,9 @@ def _mapping(journey: Journey, columns: int) -> Text:
     else:
         right, style = "no event", _QUIET
     left = journey.provider_type or "?"
-    room = max(columns - len(right) - 3, 4)
+    room = columns - len(right) - 3
+    if room < 5:
+        return Text(right, style)
     if len(left) > room:
         left = "…" + left[len(left) - room + 1 :]
     return Text.assemble(left, (" → ", _QUIET), (right, style))
@@ -103,15 +106,15 @@ def _stations(journey: Journey) -> list[Station]:
     if journey.outcome in ("quarantined", "ignored"):
         return [*odd, ("proven", _QUIET), (journey.outcome, _PATIENT)]
     if journey.outcome == "duplicate":
-        return [*odd, ("proven", _QUIET), ("duplicate, not delivered again", _PATIENT)]
+        return [*odd, ("proven", _QUIET), ("duplicate", _PATIENT)]
     way: list[Station] = [*odd, ("proven", _QUIET), ("logged", _QUIET)]
     if journey.outcome == "filtered":
         return [*way, ("filtered: holds a login", _PATIENT)]
     refused = [status for _, status in journey.tries if not 200 <= status < 300]
-    way += [(f"answered {status}", _BAD) for status in refused]
+    way += [(str(status), _BAD) for status in refused]
     if journey.taken_ms is not None:
-        on = f" on attempt {journey.tries[-1][0]}" if refused else ""
-        return [*way, (f"delivered{on} {_duration(journey.taken_ms)}".rstrip(), _GOOD)]
+        on = [f"attempt {journey.tries[-1][0]}"] if refused else []
+        return [*way, (", ".join(["delivered", *on, *_duration(journey.taken_ms)]), _GOOD)]
     return [*way, ("will be tried again" if refused else "on its way", _PATIENT)]
 
 
@@ -126,10 +129,11 @@ def _last_station(journey: Journey) -> list[Station]:
     return [(journey.outcome, _BAD if journey.outcome in ("rejected", "unanswered") else _PATIENT)]
 
 
-def _duration(milliseconds: int) -> str:
+def _duration(milliseconds: int) -> list[str]:
+    """Nothing where it is not known, or less than a clock of milliseconds can tell."""
     if milliseconds <= 0:
-        return ""
-    return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+        return []
+    return [f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"]
 
 
 def _part_style(part: str) -> str:

@@ -50,7 +50,7 @@ class Screen(Protocol):
 
 
 class PlainScreen:
-    """Whole lines, in order, nothing overwritten. Colours only if the console has them."""
+    """Whole lines, in order, nothing overwritten. The console decides about colours."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -163,7 +163,7 @@ def choose(*, json: bool, environment: Mapping[str, str]) -> Screen:
         return JsonScreen()
     console = Console()
     plain = not console.is_terminal or console.is_dumb_terminal or bool(environment.get("NO_COLOR"))
-    return PlainScreen(Console(no_color=True, highlight=False)) if plain else TerminalScreen(console)
+    return PlainScreen(Console(color_system=None)) if plain else TerminalScreen(console)
 
 
 def _style(value: str) -> str:

@@ -1,7 +1,6 @@
 """Raises the curtain: key host, subscriber, gateway and store, provider, each a process of its own; and lowers it."""
 
 import asyncio
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +16,14 @@ from gateway.simulator.children import Child, Failed, Stopwatch, python_module, 
 START_WITHIN_S = 30.0
 """How long each process may take to be ready, on a slow machine."""
 _HOST = "127.0.0.1"
+_ANY_PORT = f"{_HOST}:0"
+
+
+class _Banner(msgspec.Struct):
+    """What ``gateway serve --json`` says when it is up."""
+
+    listen: str
+    dashboard: str
 
 
 class Stage:
@@ -95,14 +102,12 @@ async def _start_all(stage: Stage, fail_every: int, started: Callable[[str, int,
 
     ca_path = directory / "key-host-ca.pem"
     ca_path.write_text(keys_ready.ca_pem)
-    listen = f"{_HOST}:{free_port()}"
-    stage.base_url = f"http://{listen}"
-    scene.write(directory, drawn, listen=listen, subscriber_port=app_ready.port)
+    scene.write(directory, drawn, listen=_ANY_PORT, subscriber_port=app_ready.port)
     gateway = await start(
         "gateway",
         [
             *python_module("gateway.simulator.tether", "--sweep", str(directory)),
-            *("--", *gateway_command(), "serve", "--config", str(stage.config), "--listen", listen, "--json"),
+            *("--", *gateway_command(), "serve", "--config", str(stage.config), "--json"),
         ],
         directory / "gateway.log",
         environment={
@@ -112,8 +117,10 @@ async def _start_all(stage: Stage, fail_every: int, started: Callable[[str, int,
         },
     )
     stage.children.append(gateway)
-    said = msgspec.json.decode(await gateway.first(START_WITHIN_S))
-    stage.dashboard_url = said.get("dashboard", stage.base_url)
+    banner = msgspec.json.decode(await gateway.first(START_WITHIN_S), type=_Banner)
+    stage.base_url, stage.dashboard_url = f"http://{banner.listen}", banner.dashboard
+    # The gateway took whatever port was free; whoever reads its file now (`gateway send`) finds it there.
+    scene.write(directory, drawn, listen=banner.listen, subscriber_port=app_ready.port)
     await _answers(gateway, f"{stage.base_url}/readyz")
     started("gateway", gateway.process.pid, watch())
 
@@ -121,14 +128,6 @@ async def _start_all(stage: Stage, fail_every: int, started: Callable[[str, int,
 def gateway_command() -> list[str]:
     """The command ``gateway``, run by our own interpreter, wherever it is installed."""
     return [sys.executable, "-P", "-c", "from gateway.cli import main; main()"]
-
-
-def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _ready(child: Child) -> lines.Ready:
