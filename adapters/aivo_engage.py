@@ -90,11 +90,15 @@ def normalise(verified: VerifiedRequest) -> list[Draft]:
                 message_id=message_id or UNSET,
                 direction="outbound",
                 status=status or UNSET,
-                sender=Party(
-                    id=sender_id or UNSET,
-                    phone=phone(sender_id) or UNSET,
-                    name=text(channel.get("name")) or UNSET,
-                    role="business",
+                sender=(
+                    Party(
+                        id=sender_id,
+                        phone=phone(sender_id) or UNSET,
+                        name=text(channel.get("name")) or UNSET,
+                        role="business",
+                    )
+                    if sender_id
+                    else UNSET
                 ),
                 recipient=(
                     Party(id=recipient_id, phone=phone(recipient_id) or UNSET, role="customer")

@@ -3,9 +3,9 @@
 A sample is an object in which some strings hold marks in angle brackets; ``fill`` writes them in:
 
 ==================  ==================================================================================================
-``<id>``            16 hex digits, another for every seed
-``<uuid>``          a UUID, another for every seed
-``<ulid>``          26 characters as a ULID has them, another for every seed
+``<id>``            16 hex digits, another for every case and seed
+``<uuid>``          a UUID, another for every case and seed
+``<ulid>``          26 characters as a ULID has them, another for every case and seed
 ``<again>``         another ULID, different from ``<ulid>``: the id of an attempt
 ``<time>``          a time on a fixed day, ISO 8601 with milliseconds; ``<later>`` is 5 s after it
 ``<epoch_s>``       the same time in seconds since the epoch
@@ -34,7 +34,7 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 def fill(samples: Mapping[str, Any], case: str, seed: int) -> bytes:
     """The sample ``case`` as compact JSON, its marks written in. Raises ``KeyError`` for a case that is not there."""
     parts = _split(msgspec.json.encode(samples[case]).decode())
-    marks = _marks(seed)
+    marks = _marks(case, seed)
     # every second part is the name of a mark
     return "".join(marks[part] if index % 2 else part for index, part in enumerate(parts)).encode()
 
@@ -44,8 +44,8 @@ def _split(sample: str) -> list[str]:
     return _MARK.split(sample)
 
 
-def _marks(seed: int) -> dict[str, str]:
-    digest = hashlib.sha256(str(seed).encode()).hexdigest()
+def _marks(case: str, seed: int) -> dict[str, str]:
+    digest = hashlib.sha256(f"{case}/{seed}".encode()).hexdigest()
     at_ms = _FIRST_MS + seed % _DAY_MS
     customer = f"{seed % 50:02d}"
     return {
