@@ -5,8 +5,6 @@ whatever the verbs need. Exit codes: 0 fine, 1 findings, 2 usage, 3 configuratio
 """
 
 import importlib
-import os
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

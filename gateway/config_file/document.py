@@ -94,7 +94,7 @@ def _text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError([f"{path}:{line}: is not UTF-8; save the file as UTF-8"]) from None
+        raise ConfigError([f"{path}:{line}: is not UTF-8; write the file in UTF-8"]) from None
 
 
 def _parse(path: Path, text: str) -> tuple[dict[str, Any], Lines]:

@@ -65,12 +65,12 @@ class Section:
 
     def __init__(self, reading: Reading, path: KeyPath, table: object) -> None:
         self.reading, self.path = reading, path
-        self.failed = False
-        """Whether a key without a default is missing or wrong, so that nothing can be built."""
         self._known: list[str] = []
+        self._is_table = True
         if not isinstance(table, dict):
             self.problem((), "is not a table", f"[{dotted(path)}] on a line of its own, and its keys below")
-            table, self.failed = {}, True
+            table = {}
+            self._is_table = False
         self.table: dict[str, Any] = table
 
     def problem(self, inside: KeyPath, what: str, write: str) -> None:
@@ -85,14 +85,9 @@ class Section:
 
     def read_required(self, key: Key[T], write: str) -> T | None:
         """The value of a key without which the table means nothing; ``None``, with a problem noted, if it fails."""
-        if key.name not in self.table:
-            self._known.append(key.name)
+        if key.name not in self.table and self._is_table:
             self.problem((), f"lacks {key.name}", write)
-            value = None
-        else:
-            value = self.read_optional(key)
-        self.failed = self.failed or value is None
-        return value
+        return self.read_optional(key)
 
     def read_optional(self, key: Key[T]) -> T | None:
         """The value of a key, the default or ``None`` where it is not written; ``None`` where it is wrong."""

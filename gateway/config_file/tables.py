@@ -33,7 +33,6 @@ MIN_TOKEN_CHARS = 22
 """128 random bits in base64: a shorter token can be guessed."""
 
 LISTEN = Key("listen", listen, "127.0.0.1:8080")
-PUBLIC_URL = Key("public_url", http_url)
 TRUSTED_PROXIES = Key("trusted_proxies", list_of(network), [])
 MAX_BODY = Key("max_body", size(KIB, 64 * MIB), "1MiB")
 BODY_TIMEOUT = Key("body_timeout", duration(100, 5 * MINUTE_MS), "10s")
@@ -58,7 +57,7 @@ def read_gateway(reading: Reading, table: object) -> GatewaySettings:
     settings = GatewaySettings(
         host=host,
         port=port,
-        public_url=section.read_optional(PUBLIC_URL),
+        public_url=section.read_optional(Key("public_url", http_url, shown=masked)),
         trusted_proxies=section.read(TRUSTED_PROXIES),
         max_body_bytes=section.read(MAX_BODY),
         body_timeout_s=section.read(BODY_TIMEOUT),
