@@ -23,6 +23,8 @@ WIDE_COLUMNS, MEDIUM_COLUMNS = 140, 104
 _PROVIDER_COLUMNS, _MAPPING_COLUMNS = 12, 50
 _GOOD, _PATIENT, _BAD, _QUIET = "green", "yellow", "red", "dim"
 
+_PROVEN = ("proven", _QUIET)
+
 _WRONG = {
     "wrong_signature": "wrong signature",
     "not_json": "body breaks off",
@@ -47,8 +49,9 @@ def journey_line(journey: Journey, columns: int | None) -> Text:
     else:
         shown_id, ways, mapping_columns = (journey.event_id or "")[:10], _stations(journey), _MAPPING_COLUMNS
         if columns is not None and columns < WIDE_COLUMNS:
-            ways, mapping_columns = ways[-2:], min(_MAPPING_COLUMNS, columns - 70)
-    mapping = _mapping(journey, mapping_columns)
+            ways = [station for station in ways if station != _PROVEN][-2:]
+            mapping_columns = min(_MAPPING_COLUMNS, columns - 72)
+    mapping = _mapping(journey, None if columns is None else mapping_columns)
     mapping.pad_right(max(0, mapping_columns - mapping.cell_len))
     line.append_text(mapping)
     line.append(f"{gap}{shown_id:<{6 if narrow else 10}}{gap}", _QUIET)
@@ -61,8 +64,8 @@ def journey_line(journey: Journey, columns: int | None) -> Text:
     return line
 
 
-def equation(ledger: dict[str, Any]) -> Text:
-    """The ledger as sums, a line each; zeros stand back."""
+def equation(ledger: dict[str, Any], columns: int | None = None) -> Text:
+    """The ledger as sums, a line each, broken before a plus where the terminal ends; zeros stand back."""
     rows = [(name, ledger[name], *SUMS[name]) for name in SUMS]
     rows += [(name, counts, *SUBSCRIBER_SUM) for name, counts in ledger["subscribers"].items()]
     name_columns = max(len(name) for name, *_ in rows)
@@ -71,10 +74,16 @@ def equation(ledger: dict[str, Any]) -> Text:
     for name, counts, whole, parts in rows:
         text.append(f"{name:<{name_columns}}  ", "bold")
         text.append(f"{counts[whole]:>{count_columns}} ", "bold")
-        text.append(f"{whole:<8} = ", _QUIET)
+        text.append(f"{whole:<8} ", _QUIET)
+        indent = at = name_columns + count_columns + 12
         for number, part in enumerate(parts):
-            text.append(" + " if number else "", _QUIET)
-            text.append(f"{counts[part]} {part}", _part_style(part) if counts[part] else _QUIET)
+            term = f"{counts[part]} {part}"
+            if columns is not None and number and at + 3 + len(term) > columns:
+                text.append("\n" + " " * (indent - 1))
+                at = indent - 1
+            text.append(" + " if number else "= ", _QUIET)
+            text.append(term, _part_style(part) if counts[part] else _QUIET)
+            at += 3 + len(term)
         text.append("\n")
     unaccounted = ledger["unaccounted"]
     text.append(f"{'':<{name_columns}}  ")
@@ -82,17 +91,18 @@ def equation(ledger: dict[str, Any]) -> Text:
     return text
 
 
-def _mapping(journey: Journey, columns: int) -> Text:
+def _mapping(journey: Journey, columns: int | None) -> Text:
     if journey.type is not None:
         right, style = journey.type, FAMILY_STYLES[journey.type.split(".")[0]]
     else:
         right, style = "no event", _QUIET
     left = journey.provider_type or "?"
-    room = columns - len(right) - 3
-    if room < 5:
-        return Text(right, style)
-    if len(left) > room:
-        left = "…" + left[len(left) - room + 1 :]
+    if columns is not None:
+        room = columns - len(right) - 3
+        if room < 5:
+            return Text(right, style)
+        if len(left) > room:
+            left = "…" + left[len(left) - room + 1 :]
     return Text.assemble(left, (" → ", _QUIET), (right, style))
 
 
@@ -104,10 +114,10 @@ def _stations(journey: Journey) -> list[Station]:
     if journey.outcome == "unanswered":
         return [*odd, (journey.detail or "no answer", _BAD)]
     if journey.outcome in ("quarantined", "ignored"):
-        return [*odd, ("proven", _QUIET), (journey.outcome, _PATIENT)]
+        return [*odd, _PROVEN, (journey.outcome, _PATIENT)]
     if journey.outcome == "duplicate":
-        return [*odd, ("proven", _QUIET), ("duplicate", _PATIENT)]
-    way: list[Station] = [*odd, ("proven", _QUIET), ("logged", _QUIET)]
+        return [*odd, _PROVEN, ("duplicate", _PATIENT)]
+    way: list[Station] = [*odd, _PROVEN, ("logged", _QUIET)]
     if journey.outcome == "filtered":
         return [*way, ("filtered: holds a login", _PATIENT)]
     refused = [status for _, status in journey.tries if not 200 <= status < 300]

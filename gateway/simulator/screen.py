@@ -88,7 +88,7 @@ class PlainScreen:
     def finish(self, ledger: dict[str, Any], problems: Sequence[str]) -> None:
         self.close()
         self._print("")
-        self._print(equation(ledger))
+        self._print(equation(ledger, self.columns))
         self._print("")
         for problem in problems:
             self._print(Text.assemble(("✗ ", "red"), problem))
@@ -115,7 +115,7 @@ class TerminalScreen(PlainScreen):
         if len(travelling) > _MOST_TRAVELLING:
             rows.append(Text(f"          and {len(travelling) - _MOST_TRAVELLING} more", "dim"))
         if ledger is not None:
-            rows.append(Padding(equation(ledger), (1, 0)))
+            rows.append(Padding(equation(ledger, self.columns), (1, 0)))
         if self.where:
             rows.append(self.where)
         self._live.update(Group(*rows), refresh=True)

@@ -153,6 +153,8 @@ class Story:
             if journey.taken_ms is not None:
                 journey.taken_ms = self._arrived[event_id] - request.at_ms
             journey.at_ms, journey.purpose, journey.status = request.at_ms, request.purpose, request.status
+            if request.provider_type.startswith(journey.provider_type):
+                journey.provider_type = request.provider_type
         journey.type, journey.event_id, journey.outcome = event_type, event_id, "logged"
         if event_type == CREDENTIAL_TYPE:  # the demo's subscriber does not name it, so it may not have it
             journey.outcome = "filtered"
@@ -177,7 +179,8 @@ class Story:
                 event_id=line.id,
             )
             self._by_id[line.id] = journey
-        journey.provider_type = line.provider_type or journey.provider_type
+        if line.provider_type and not journey.provider_type.startswith(line.provider_type):
+            journey.provider_type = line.provider_type  # else the case says more: msg_status.delivered, not msg_status
         journey.tries.append((line.attempt, line.status))
         if 200 <= line.status < 300:
             self._arrived[line.id] = line.at_ms

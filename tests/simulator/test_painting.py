@@ -80,6 +80,14 @@ def test_the_equation_shows_every_term_of_the_ledger() -> None:
     assert "0 unaccounted" in text
 
 
+def test_the_equation_breaks_before_a_plus() -> None:
+    """On a narrow terminal no line is too long, and no word is torn from its number."""
+    text = equation(ledger(logged=12_345, delivered=12_345), 80).plain
+    assert max(map(len, text.splitlines())) <= 80
+    assert " ".join(text.split()).count("12345 offered = 12345 delivered + 0 filtered + 0 dead + 0 discarded + 0") == 1
+    assert any(line.lstrip().startswith("+ ") for line in text.splitlines())
+
+
 def drawn(kind: type[PlainScreen], *, terminal: bool) -> str:
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=100, color_system="standard" if terminal else None)
