@@ -1,0 +1,56 @@
+"""``/healthz`` and ``/readyz``: open to everybody, so they say little."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, get
+from litestar.openapi.datastructures import ResponseSpec
+from msgspec import Meta
+
+from gateway.operate.refusals import SECURITY_HEADERS
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The event loop turns."""
+
+    status: str = "ok"
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether a correctly signed POST to a source would be answered 200 now."""
+
+    status: Annotated[str, Meta(description="ready, degraded (some sources are out of order) or unready.")]
+    degraded: Annotated[dict[str, str], Meta(description="Part → what is wrong with it, in words.")]
+
+
+def health_routes(readiness: Callable[[], Awaitable[dict[str, str]]]) -> list[Any]:
+    """The two routes. ``readiness`` says what is wrong, by part; empty when all is well.
+
+    One broken source is no reason to take the gateway out of service for the others: it is named, and the answer stays
+    200 unless something else is wrong too.
+    """
+
+    @get("/healthz", summary="Does the event loop turn?", tags=["health"], security=[])
+    async def healthz() -> Response[Health]:
+        return Response(Health(), headers=SECURITY_HEADERS)
+
+    @get(
+        "/readyz",
+        summary="Would a webhook be answered 200 now?",
+        tags=["health"],
+        security=[],
+        responses={503: ResponseSpec(Readiness, description="No: nothing can be stored", generate_examples=False)},
+    )
+    async def readyz() -> Response[Readiness]:
+        degraded = await readiness()
+        # Reasons hold paths and addresses, which are for those with a token (gateway status).
+        degraded = {part: "out of order" if part.startswith("sources.") else "not available" for part in degraded}
+        out_of_service = [part for part in degraded if not part.startswith("sources.")]
+        status = "unready" if out_of_service else "degraded" if degraded else "ready"
+        headers = dict(SECURITY_HEADERS)
+        if out_of_service:
+            headers["Retry-After"] = "5"
+        return Response(Readiness(status, degraded), status_code=503 if out_of_service else 200, headers=headers)
+
+    return [healthz, readyz]

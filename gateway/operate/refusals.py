@@ -1,0 +1,96 @@
+"""How everything outside ``/in`` says no: one exception, and the handlers that turn exceptions into problems."""
+
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from gateway import problems
+from gateway.errors import StoreError, StoreUnavailable
+from gateway.problems import Problem
+
+log = structlog.get_logger("gateway.operate")
+
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+}
+"""On every answer of the API; pages have a policy of their own."""
+
+
+class Refused(Exception):
+    """What was asked for cannot be given. Becomes a problem; never leaves this package."""
+
+    def __init__(self, problem: Problem, detail: str) -> None:
+        super().__init__(detail)
+        self.problem = problem
+        self.detail = detail
+
+
+_BY_STATUS = {
+    400: problems.BAD_REQUEST,
+    401: problems.NO_TOKEN,
+    403: problems.FORBIDDEN,
+    404: problems.NOT_FOUND,
+    405: problems.METHOD_NOT_ALLOWED,
+    413: problems.TOO_LARGE,
+}
+
+
+def explain(error: Exception) -> tuple[Problem, str]:
+    """What to answer to an exception: the kind of refusal, and a sentence. Logs what is a defect of ours."""
+    if isinstance(error, Refused):
+        return error.problem, error.detail
+    if isinstance(error, StoreUnavailable):
+        return problems.UNAVAILABLE, "the store does not answer at the moment"
+    if isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
+        return _BY_STATUS[error.status_code], _words(error)
+    if isinstance(error, StoreError):
+        log.error("operate.store", why=str(error))
+    else:
+        log.error("operate.defect", exc_info=error)
+    return problems.UNAVAILABLE, "this could not be answered, and it is the gateway's fault; its log says why"
+
+
+def _words(error: HTTPException) -> str:
+    """A validation error names each parameter and what is wrong with it; others say it in their detail."""
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        told = [
+            f"{item.get('key', 'the request')}: {item.get('message', 'is not valid')}"
+            for item in error.extra
+            if isinstance(item, dict)
+        ]
+        if told:
+            return "; ".join(told)
+    if error.status_code == 404:
+        return "there is nothing at this path; the API's paths are listed at /schema/openapi.json"
+    if error.status_code == 405:
+        return "this path answers to other methods"
+    return error.detail
+
+
+def problem_response(problem: Problem, detail: str) -> Response[bytes]:
+    """A refusal as ``application/problem+json``."""
+    headers = dict(SECURITY_HEADERS)
+    if problem.retry_after_s is not None:
+        headers["Retry-After"] = str(problem.retry_after_s)
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="gateway"'
+    return Response(
+        problems.body(problem, detail),
+        status_code=problem.status,
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def _handle(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    return problem_response(*explain(error))
+
+
+def exception_handlers() -> dict[Any, Any]:
+    """Handlers for the whole app: whatever is raised becomes a problem, and nothing a bare 500."""
+    return {HTTPException: _handle, Exception: _handle}

@@ -1,0 +1,223 @@
+"""What the API answers, beside the ledger and the canonical event: documented shapes, built nowhere but here."""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from gateway.store.ledger import Ledger, SourceAccount
+from schemas.timestamps import Timestamp
+
+T = TypeVar("T")
+
+Count = Annotated[int, Meta(ge=0)]
+When = Annotated[Timestamp, Meta(description="A time, UTC, to the millisecond.")]
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """Part of a list."""
+
+    items: list[T]
+    next: Annotated[
+        str | None,
+        Meta(
+            description="Give it as `after` for what follows; null where nothing does. Opaque: keep it, do not read it."
+        ),
+    ]
+
+
+class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One configured inbound URL, or one that has counts from an earlier configuration."""
+
+    name: str
+    adapter: str | None
+    configured: bool
+    broken: Annotated[str | None, Meta(description="Why every request is answered 503; null if all is well.")]
+    last_event_at: Annotated[
+        When | None, Meta(description="When its latest event came, as far as the newest log entries tell.")
+    ]
+    account: SourceAccount
+
+
+SubscriberState = Literal[
+    "up_to_date", "delivering", "behind", "retrying", "disabled", "not_delivering", "not_configured"
+]
+
+
+class SubscriberStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One downstream app."""
+
+    name: str
+    state: SubscriberState
+    words: Annotated[str, Meta(description="The state as a sentence, with what follows.")]
+    types: list[str]
+    offered: Count
+    delivered: Count
+    filtered: Count
+    discarded: Count
+    dead: Annotated[Count, Meta(description="Dead letters there are now.")]
+    pending: Annotated[Count, Meta(description="unread + parked + held")]
+    unread: Annotated[Count, Meta(description="Behind the cursor in the log.")]
+    parked: Annotated[Count, Meta(description="Failed, and waiting for the next attempt.")]
+    held: Annotated[Count, Meta(description="Waiting behind a parked one of the same key.")]
+    in_flight: Annotated[Count, Meta(description="Attempts on the wire, in this process.")]
+    unaccounted: int
+    oldest_pending_s: Annotated[float | None, Meta(description="Age of the oldest pending event; null without one.")]
+    next_attempt_at: Annotated[When | None, Meta(description="When the next parked event is due.")]
+
+
+class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One partition of the store."""
+
+    number: Count
+    last_sequence: Count
+    log_entries: Count
+    log_bytes: Count
+    owner: Annotated[str | None, Meta(description="Which process delivers from it; null if none does.")]
+    epoch: Count
+    lease_left_ms: Count
+
+
+class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The store."""
+
+    kind: Annotated[str, Meta(description="embedded or remote")]
+    server: Annotated[str, Meta(description="Name and version.", examples=["valkey 9.1.2"])]
+    durability: Annotated[str, Meta(description="fsync: a 2xx means it is on disk. memory: a crash loses events.")]
+    settings: Annotated[dict[str, str], Meta(description="What the server said of itself at the last connection.")]
+    memory_bytes: Count
+    memory_limit_bytes: Annotated[Count, Meta(description="0: none set.")]
+    log_bytes: Count
+    log_entries: Count
+    retention_bytes: Count
+    quarantined: Annotated[Count, Meta(description="Requests in quarantine now.")]
+    partitions: list[PartitionStatus]
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """One open problem, many cases of the same cause taken together."""
+
+    severity: Annotated[Literal["bad", "warn"], Meta(description="bad: something waits for a person.")]
+    what: Annotated[str, Meta(description="One sentence.")]
+    count: Count
+    cause: Annotated[str, Meta(examples=["http_500", "not_proven", "broken_adapter"])]
+    subscriber: str | None = None
+    source: str | None = None
+    command: Annotated[str | None, Meta(description="The command that helps, or shows more.")] = None
+    page: Annotated[str | None, Meta(description="Where on the pages it is to be seen.")] = None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything at a glance."""
+
+    at: When
+    ledger: Ledger
+    sources: list[SourceStatus]
+    subscribers: list[SubscriberStatus]
+    store: StoreStatus
+    problems: list[Trouble]
+
+
+DeliveryStateName = Literal[
+    "not_offered", "pending", "in_flight", "parked", "held", "dead_letter", "delivered", "filtered"
+]
+
+
+class DeliveryState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one event stands with one subscriber."""
+
+    subscriber: str
+    state: DeliveryStateName
+    certain: Annotated[
+        bool,
+        Meta(
+            description="delivered and filtered leave no trace of their own; false where the counts and the "
+            "configuration of today cannot tell which of the two, or discarded, it was."
+        ),
+    ]
+    words: Annotated[str, Meta(description="The state as a sentence.")]
+    attempts: Annotated[Count | None, Meta(description="Attempts made so far, where known.")] = None
+    cause: str | None = None
+    status: Annotated[int | None, Meta(description="The last answer's HTTP status.")] = None
+    detail: str | None = None
+    due_at: When | None = None
+    first_failed_at: When | None = None
+    last_attempt_at: When | None = None
+    died_at: When | None = None
+    answer: Annotated[str | None, Meta(description="The last answer's body as text, cut at 4 KiB.")] = None
+
+
+class EventDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One event: canonical, raw, and what became of it."""
+
+    event: Annotated[Any, Meta(description="The canonical event, without raw.")]
+    raw: Annotated[Any, Meta(description="What the provider sent for it, redacted.")]
+    partition: Count
+    sequence: Count
+    cursor: Annotated[str, Meta(description="Its place in the log: give it as `after` for what follows.")]
+    deliveries: list[DeliveryState]
+
+
+class DeadItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that no further attempt will be made of by itself."""
+
+    event_id: str
+    event_type: str
+    subscriber: str
+    cause: Annotated[str, Meta(examples=["http_500", "timeout", "dns"])]
+    status: int | None
+    detail: str
+    attempts: Count
+    first_failed_at: When
+    died_at: When
+    answer: Annotated[str, Meta(description="The last answer's body as text, cut at 4 KiB.")]
+
+
+class DeadOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters to retry or drop. `ids`, `cause` or `all` must say which."""
+
+    subscriber: Annotated[str | None, Meta(description="Only of this subscriber; null: of any.")] = None
+    ids: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=64)]] | None,
+        Meta(max_length=1_000, description="Event ids, or unique beginnings of them.", examples=[["evt_hdvgbpm7"]]),
+    ] = None
+    cause: Annotated[str | None, Meta(description="Only with this cause.", examples=["http_500"])] = None
+    all: Annotated[bool, Meta(description="All that the other fields do not exclude.")] = False
+    dry_run: Annotated[bool, Meta(description="Only say which would be concerned.")] = False
+
+
+class DeadMoved(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an order."""
+
+    word: Literal["retry", "drop"]
+    dry_run: bool
+    matched: Annotated[Count, Meta(description="Dead letters the order names.")]
+    moved: Annotated[Count, Meta(description="How many were moved; 0 in a dry run.")]
+    subscribers: Annotated[dict[str, int], Meta(description="Subscriber → matched.")]
+    ids: Annotated[list[str], Meta(description="The first 100 event ids.")]
+
+
+class KeptItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A request kept with its exact bytes: in quarantine (proven, not mappable) or rejected (not proven; a sample)."""
+
+    place: Annotated[str, Meta(description="Where it is kept.")]
+    request: str
+    source: str
+    adapter: str
+    received_at: When
+    reason: str
+    verified: Annotated[str | None, Meta(description="How it was proven; null for a rejected one.")]
+    client_ip: str | None
+    path_token: Annotated[bool, Meta(description="Whether a path token came with it (never which).")]
+    headers: Annotated[
+        list[tuple[str, str]], Meta(description="Values that may prove something are masked, length kept in words.")
+    ]
+    body_bytes: Count
+    body: Annotated[str, Meta(description="The body as text, cut at 4 KiB, known secrets masked.")]
+
+
+class AuditAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The account, counted again from the log and not from the counters."""
+
+    ledger: Ledger
+    findings: Annotated[list[str], Meta(description="Every difference, in words; empty when all is well.")]
