@@ -124,7 +124,7 @@ class Gateway:
         ]
         if self.role != "delivery":
             routes.append(intake)
-        return Litestar(routes, openapi_config=openapi_config(), exception_handlers=exception_handlers())
+        return Litestar(routes, openapi_config=openapi_config(self.access), exception_handlers=exception_handlers())
 
     async def start(self) -> None:
         """Start the store, check it, then take requests and deliver.
