@@ -154,6 +154,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     alerts: AlertSettings
     origins: tuple[Origin, ...] = ()
 
+    @property
+    def data_dir(self) -> Path:
+        """Where the gateway keeps its own small files: the embedded store's directory, else ``data`` by the file."""
+        return self.store.data_dir or self.path.parent / "data"
+
 
 def hash_token(secret: str) -> bytes:
     """SHA-256 of a token: the only form in which the gateway keeps one."""

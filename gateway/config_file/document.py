@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,17 @@ _TABLES = ("gateway", "store", "sources", "subscribers", "alerts")
 
 def read_config(path: Path, env: Mapping[str, str]) -> Config:
     """Read and check everything. Raises ``ConfigError`` with every mistake."""
-    tables, lines = _parse(path, _text(path))
+    text = _text(path)
+    dotenv, problems = read_dotenv(path.parent)
+    return read_text(path, text, env, dotenv, problems)
+
+
+def read_text(
+    path: Path, text: str, env: Mapping[str, str], dotenv: Mapping[str, str], other_problems: Sequence[str] = ()
+) -> Config:
+    """Check a configuration that is, or will be, in the file ``path``. Raises ``ConfigError`` with every mistake."""
+    tables, lines = _parse(path, text)
     base = path.resolve().parent
-    dotenv, dotenv_problems = read_dotenv(path.parent)
     reading = Reading(str(path), base, lines, References(base, env, dotenv))
 
     for name in tables:
@@ -42,7 +50,7 @@ def read_config(path: Path, env: Mapping[str, str]) -> Config:
         alerts=read_alerts(reading, tables.get("alerts", {})),
         origins=tuple(reading.origins),
     )
-    if problems := [*dotenv_problems, *reading.problems]:
+    if problems := [*other_problems, *reading.problems]:
         raise ConfigError(problems)
     return config
 
