@@ -45,6 +45,10 @@ class Connection:
         await self._writer.drain()
         self._server.sent_bytes += len(data)
 
+    async def some(self) -> bytes:
+        """Read whatever comes first."""
+        return await self._reader.read(65_536)
+
     async def gone(self) -> None:
         """Wait until the client ends the connection."""
         while await self._reader.read(65_536):
@@ -82,14 +86,18 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIte
         handlers.add(task)
         server.connections += 1
         try:
+            if tls is not None:
+                await writer.start_tls(tls)
             await script(Connection(server, reader, writer))
+            writer.close()
+            await writer.wait_closed()
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client went away, or the test is over
         finally:
             handlers.discard(task)
-            writer.close()
+            writer.transport.abort()
 
-    listener = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
+    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
     server = Server(listener.sockets[0].getsockname()[1])
     try:
         yield server
@@ -97,8 +105,11 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIte
         listener.close()
         for task in list(handlers):
             task.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
-        await asyncio.sleep(0)  # lets the transports that were just closed say so
+        while handlers:
+            await asyncio.wait(handlers)
+        # An aborted transport closes its socket in the loop's next turn, one inside TLS in the turn after that.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
 def answering(answer: bytes) -> Script:
