@@ -54,11 +54,16 @@ class Gateway:
         self.role: Role = role
         settings = config.store
         self.embedded = EmbeddedStore(settings) if settings.data_dir else None
-        self.store = Store(settings, self.embedded.url if self.embedded else settings.url)
+        url = self.embedded.url if self.embedded else settings.url
+        self.store = Store(settings, url)
+        # Its own connections, so that no crowd of deliveries or questions can keep a request waiting.
+        self.intake_store = Store(settings, url, connections=settings.partitions + 1)
         self.keys = [Keys(tag) for tag in tags(settings.partitions)]
         self.logs = [PartitionLog(self.store, keys) for keys in self.keys]
         self.housekeeping = Housekeeping(self.store, self.keys, wall_ms=wall_ms)
-        self.committers = [Committer(each, monotonic=time.monotonic) for each in self.logs]
+        self.committers = [
+            Committer(PartitionLog(self.intake_store, keys), monotonic=time.monotonic) for keys in self.keys
+        ]
         self.key_fetcher = KeyFetcher(monotonic=time.monotonic, **_key_host(dict(os.environ)))
         self.endpoint = Endpoint(
             {name: _inlet(config, name, source) for name, source in config.sources.items()},
@@ -151,6 +156,7 @@ class Gateway:
             await asyncio.gather(*[dispatcher.stop() for dispatcher in self.dispatchers])
         await self.housekeeping.stop()
         await self.key_fetcher.close()
+        await self.intake_store.close()
         await self.store.close()
         if self.embedded is not None:
             await self.embedded.stop()

@@ -80,13 +80,14 @@ class Dispatcher:
                 await asyncio.sleep(1)
 
     async def _deliver(self, epoch: int) -> None:
-        self.holds = True
         tasks: list[asyncio.Task[None]] = []
         lanes = list(self._lanes.values())
         try:
             self._live, self._live_seq = {}, 0
+            starts = {start: await self._start_seq(start) for start in {lane.settings.start for lane in lanes}}
             for lane in lanes:
-                await lane.start(epoch, await self._start_seq(lane.settings.start), self._stir)
+                await lane.start(epoch, starts[lane.settings.start], self._stir)
+            self.holds = True
             log.info("delivery.start", epoch=epoch, subscribers=len(lanes))
             tasks = [
                 asyncio.create_task(self._renew_forever(epoch), name="lease"),

@@ -283,7 +283,7 @@ class Lane:
             log.info(
                 "delivery.attempt",
                 subscriber=self.name,
-                event=delivery.event_id,
+                event_id=delivery.event_id,
                 type=delivery.event_type,
                 attempt=attempt,
                 attempts_left=max(0, attempts - attempt),
@@ -380,7 +380,9 @@ class Lane:
             first_failed_ms=first_failed_ms,
             died_ms=now_ms,
         )
-        log.warning("delivery.dead", subscriber=self.name, event=delivery.event_id, attempts=attempts, cause=step.cause)
+        log.warning(
+            "delivery.dead", subscriber=self.name, event_id=delivery.event_id, attempts=attempts, cause=step.cause
+        )
         if step.disables and not self.disabled:
             self.disabled = "it answered 410 Gone"
             log.error("delivery.disabled", subscriber=self.name, why=self.disabled)

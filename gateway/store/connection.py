@@ -11,7 +11,7 @@ be logged but six counted (measured). Repeating is the committer's business, wit
 import importlib.resources
 from typing import Any
 
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -50,7 +50,7 @@ def check_settings(found: dict[str, str]) -> None:
 class Store:
     """One store: a client whose every connection was checked, and our scripts."""
 
-    def __init__(self, settings: StoreSettings, url: str, *, connections: int = 64) -> None:
+    def __init__(self, settings: StoreSettings, url: str, *, connections: int = 16) -> None:
         """``url`` is where the server listens (for an embedded one, its socket): ``redis:// rediss:// unix://``."""
         self.settings = settings
         self.live_settings: dict[str, str] = {}
@@ -61,9 +61,10 @@ class Store:
             kind = Connection
         if kind is not UnixDomainSocketConnection:
             arguments |= {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_keepalive": True}
-        pool = ConnectionPool(
+        pool = BlockingConnectionPool(
             connection_class=kind,
             max_connections=connections,
+            timeout=REPLY_TIMEOUT_S,
             redis_connect_func=self._on_connect,
             retry=Retry(NoBackoff(), 0),
             socket_timeout=REPLY_TIMEOUT_S,
