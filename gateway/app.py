@@ -119,7 +119,7 @@ class Gateway:
         # raw path itself, strictly.
         @asgi("/in", is_mount=True)
         async def intake(scope: Scope, receive: Receive, send: Send) -> None:
-            await endpoint(scope, receive, send)  # type: ignore[arg-type]  # Litestar's aliases for the same ASGI
+            await endpoint(scope, receive, send)
 
         routes: list[Any] = [
             *health_routes(self.readiness),
