@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from gateway.config import StoreSettings
 from gateway.store.connection import Store
@@ -66,8 +68,8 @@ class StoreServer:
 
     def ask(self, *command: Any) -> Any:
         """Run one command, as somebody who is not the gateway."""
-        with redis.Redis(unix_socket_path=str(self.socket)) as client:
-            return client.execute_command(*command)
+        with redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0)) as client:
+            return client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
 
     def kill(self) -> None:
         """End it as a crash does."""

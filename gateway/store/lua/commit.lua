@@ -9,12 +9,13 @@
 --       then number of quarantined, then two each: meta JSON, body
 --       then number of rejected, then two each: meta JSON, body
 --
--- 1 the batch was seen before: return the reply it had
+-- 1 the batch was seen before: return the reply it had; a later one was: it comes too late, count nothing
 -- 2 for each event: mark its id as seen; if it was not, give it the next sequence number and append it
 -- 3 append quarantined and rejected, drop the oldest rejected beyond the cap
 -- 4 add the counts and remember the reply
 --
 -- returns  the sequence numbers in order, joined by commas; 0 for a duplicate
+-- errors   LOG the log refused an entry;  LATE a copy of an old batch, kept back on the way: nobody waits for its reply
 --
 -- No allow-oom: this is the one script that a full store may refuse, and then nothing has been acknowledged.
 -- A mark without its entry would turn the provider's retry into a silent loss. Lua does not roll back, so an append that
@@ -25,7 +26,9 @@ local batch = ARGV[1]
 local last = redis.call('GET', committer)
 if last then
   local colon = string.find(last, ':', 1, true)
-  if string.sub(last, 1, colon - 1) == batch then return string.sub(last, colon + 1) end
+  local newest = string.sub(last, 1, colon - 1)
+  if newest == batch then return string.sub(last, colon + 1) end
+  if tonumber(newest) > tonumber(batch) then return redis.error_reply('LATE batch ' .. newest .. ' was here before') end
 end
 
 local at = 4
