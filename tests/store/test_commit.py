@@ -218,7 +218,7 @@ def test_a_refusing_log_takes_the_mark_back(server: StoreServer) -> None:
             assert ledger.unaccounted == 1  # the stranger's entry
             assert await KeptRequests(store, partition.keys, "quarantine").list(None, 10) == []
             await store.call("XDEL", partition.keys.log, "3-5")
-            await store.call("XSETID", partition.keys.log, "1-0", "ENTRIESADDED", 1, "MAXDELETEDID", "0-0")
+            await store.call("XSETID", partition.keys.log, "1-0", "ENTRIESADDED", 1, "MAXDELETEDID", "1-0")
             assert await partition.commit(event("b"), event("c")) == [2, 3]
             assert (await partition.ledger()).unaccounted == 0
 
