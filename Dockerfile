@@ -7,9 +7,9 @@
 
 FROM python:3.12-slim AS build
 WORKDIR /build
-COPY requirements.txt pyproject.toml README.md ./
+COPY requirements-run.txt pyproject.toml README.md ./
 RUN python -m venv /opt/gateway \
-    && /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+    && /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements-run.txt
 COPY schemas schemas
 COPY adapters adapters
 COPY gateway gateway
