@@ -6,6 +6,7 @@ milliseconds since the Unix epoch (``…_ms``); these functions are the only way
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -27,12 +28,14 @@ def format_ms(epoch_ms: int) -> str:
 
     Raises ``OverflowError`` outside the years 1 to 9999, which no clock and no accepted provider time reaches.
     """
-    moment = _EPOCH + epoch_ms * _MILLISECOND
-    return (
-        f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-        if moment.year >= 1000
-        else (f"{moment.year:04d}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z")
-    )
+    seconds, milliseconds = divmod(epoch_ms, 1000)
+    return f"{_seconds(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _seconds(epoch_s: int) -> str:
+    moment = _EPOCH + timedelta(seconds=epoch_s)
+    return f"{moment.year:04d}-{moment:%m-%dT%H:%M:%S}"  # %Y does not fill years before 1000 with zeros everywhere
 
 
 def parse_iso_ms(text: object, *, assume_utc: bool = False) -> int | None:
