@@ -8,7 +8,7 @@ import rich_click as click
 
 from gateway.cli.common import Exit, Refusal, json_option
 
-_WATCHED_PER_S, _ONCE_WATCHED_PER_S, _ONCE_PER_S = 3.0, 8.0, 40.0
+_WATCHED_PER_S, _ONCE_WATCHED_PER_S, _ONCE_PER_S = 3.0, 8.0, 100.0
 """Requests a second: slow enough to follow where somebody watches; one round in a pipe is not worth a wait."""
 _INTERRUPTED = 130
 

@@ -75,6 +75,10 @@ async def _follow(screen: Screen, on: stage.Stage, curtain: "_Curtain", *, once:
                 break
             await asyncio.sleep(_TICK_S)
     screen.show(story.settled(), story.travelling(_now_ms()), ledger)
+    if story.repeated_deliveries:
+        screen.say(
+            f"{story.repeated_deliveries} deliveries came twice, each with the webhook-id it had before", "yellow"
+        )
     problems = story.problems(ledger, alone=once)
     screen.finish(ledger, problems)
     return 1 if problems else 0

@@ -14,7 +14,9 @@ from gateway.simulator import key_host, lines, provider, scene, subscriber
 from gateway.simulator.children import Child, Failed, Stopwatch, python_module, start
 
 START_WITHIN_S = 30.0
-"""How long each process may take to be ready, on a slow machine."""
+"""How long a player may take to be ready, on a slow machine."""
+GATEWAY_WITHIN_S = 30.0
+"""The same for the gateway with its store: to say that it is up, and then to answer that it is ready."""
 _HOST = "127.0.0.1"
 _ANY_PORT = f"{_HOST}:0"
 
@@ -117,7 +119,7 @@ async def _start_all(stage: Stage, fail_every: int, started: Callable[[str, int,
         },
     )
     stage.children.append(gateway)
-    banner = msgspec.json.decode(await gateway.first(START_WITHIN_S), type=_Banner)
+    banner = msgspec.json.decode(await gateway.first(GATEWAY_WITHIN_S), type=_Banner)
     stage.base_url, stage.dashboard_url = f"http://{banner.listen}", banner.dashboard
     # The gateway took whatever port was free; whoever reads its file now (`gateway send`) finds it there.
     scene.write(directory, drawn, listen=banner.listen, subscriber_port=app_ready.port)
@@ -138,11 +140,11 @@ async def _ready(child: Child) -> lines.Ready:
 
 
 async def _answers(child: Child, url: str) -> None:
-    """Wait until ``url`` answers 200. Raises ``Failed`` if the child ends, or after ``START_WITHIN_S``."""
+    """Wait until ``url`` answers 200. Raises ``Failed`` if the child ends, or after ``GATEWAY_WITHIN_S``."""
     last = "no answer"
     async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
         watch = Stopwatch()
-        while watch() < START_WITHIN_S:
+        while watch() < GATEWAY_WITHIN_S:
             if not child.running:
                 raise Failed(child.words(f"ended with exit code {child.process.returncode}"))
             try:
@@ -154,4 +156,4 @@ async def _answers(child: Child, url: str) -> None:
                     return
                 last = f"{response.status_code}: {response.text[:300]}"
             await asyncio.sleep(0.02)
-    raise Failed(child.words(f"was not ready within {START_WITHIN_S:g} s (readyz: {last})"))
+    raise Failed(child.words(f"was not ready within {GATEWAY_WITHIN_S:g} s (readyz: {last})"))
