@@ -1,0 +1,84 @@
+"""``gateway status``: is anything lost, and what is the matter."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from rich.text import Text
+
+from gateway.cli.api_client import api_options, connect
+from gateway.cli.common import Exit, console, json_option, print_json
+from gateway.cli.drawing import clean, table
+from gateway.simulator.painting import equation
+
+_STATE_STYLES = {"up_to_date": "green", "delivering": "green", "behind": "yellow", "retrying": "yellow"}
+
+
+@click.command()
+@api_options
+@json_option
+def status(*, config_path: Path, url: str | None, token: str | None, as_json: bool) -> None:
+    """Show the equation, the sources and subscribers, and what needs a person.
+
+    With --json it prints the ledger, one object. Exits 1 if anything is unaccounted for.
+    """
+    found = connect(config_path, url, token).get("/api/status")
+    if as_json:
+        print_json(found["ledger"])
+    else:
+        _draw(found)
+    sys.exit(Exit.FINDINGS if found["ledger"]["unaccounted"] else Exit.FINE)
+
+
+def verdict(ledger: dict[str, Any]) -> Text:
+    """The answer to the one question."""
+    if ledger["unaccounted"]:
+        return Text(f"Is anything lost? unaccounted {ledger['unaccounted']}: see gateway audit", "bold red")
+    return Text("Is anything lost? No: every request and every event is accounted for.", "bold green")
+
+
+def _draw(found: dict[str, Any]) -> None:
+    out = console()
+    out.print(verdict(found["ledger"]))
+    out.print(equation(found["ledger"], out.width if out.is_terminal else None))
+    out.print()
+    if found["sources"]:
+        sources = table("source", "adapter", "received#", "accepted#", "rejected#", "latest event")
+        for source in found["sources"]:
+            requests = source["account"]["requests"]
+            latest = source["broken"] and Text(clean(source["broken"]), "red")
+            sources.add_row(
+                Text(clean(source["name"]), "bold"),
+                clean(source["adapter"]) if source["configured"] else Text("not configured", "dim"),
+                str(requests["received"]),
+                str(requests["accepted"]),
+                str(requests["rejected"]),
+                latest or clean(source["last_event_at"]),
+            )
+        out.print(sources, "")
+    if found["subscribers"]:
+        subscribers = table("subscriber", "delivered#", "pending#", "dead#", "state")
+        for subscriber in found["subscribers"]:
+            subscribers.add_row(
+                Text(clean(subscriber["name"]), "bold"),
+                str(subscriber["delivered"]),
+                str(subscriber["pending"]),
+                Text(str(subscriber["dead"]), "red" if subscriber["dead"] else ""),
+                Text(clean(subscriber["words"]), _STATE_STYLES.get(subscriber["state"], "red")),
+            )
+        out.print(subscribers, "")
+    store = found["store"]
+    out.print(
+        f"store  {clean(store['kind'])} {clean(store['server'])}, durability {clean(store['durability'])}, "
+        f"{store['log_entries']} events in {_mebibytes(store['log_bytes'])} of {_mebibytes(store['retention_bytes'])}"
+    )
+    for problem in found["problems"]:
+        line = Text("\n" + clean(problem["what"]), "red" if problem["severity"] == "bad" else "yellow")
+        if problem["command"]:
+            line.append(f"\n  {clean(problem['command'])}", "bold")
+        out.print(line)
+
+
+def _mebibytes(total_bytes: int) -> str:
+    return f"{total_bytes / 1024**2:.1f} MiB"
