@@ -1,15 +1,32 @@
 """The desk: every question an operator can ask, in one place, for the API, the pages and the metrics alike."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Literal
 
+import msgspec
+
+from gateway import problems
 from gateway.config import Config
+from gateway.operate.audit import Audit
+from gateway.operate.auditing import run_audit
+from gateway.operate.cursor import read_log_cursor, write_log_cursor
+from gateway.operate.dead import list_dead, move_dead
+from gateway.operate.kept import list_kept
+from gateway.operate.masking import mask_event, mask_raw
+from gateway.operate.refusals import Refused
+from gateway.operate.search import Filter, Gap, Order, Result, find, follow, search, shown
 from gateway.operate.sight import Deliveries, Sight, Stats
+from gateway.operate.states import delivery_states
 from gateway.operate.status import read_status
-from gateway.operate.views import Status
+from gateway.operate.views import DeadItem, DeadMoved, DeadOrder, EventDetail, KeptItem, Page, Status
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from gateway.store.ledger import Ledger, make_ledger
 from gateway.store.log import PartitionLog
+from gateway.store.quarantine import Shelf
+
+MAX_FOLLOWERS = 32
 
 
 class Desk:
@@ -29,6 +46,13 @@ class Desk:
         self.sight = Sight(
             config=config, store=store, keys=keys, logs=logs, wall_ms=wall_ms, stats=stats, deliveries=deliveries
         )
+        self._closing = asyncio.Event()
+        self._followers = 0
+        self._audit: asyncio.Task[Audit] | None = None
+
+    def close(self) -> None:
+        """End what followers are reading, so that a server can stop."""
+        self._closing.set()
 
     async def ledger(self) -> Ledger:
         """The account of this moment."""
@@ -37,3 +61,74 @@ class Desk:
     async def status(self) -> Status:
         """Sources, subscribers, store and open problems at a glance."""
         return await read_status(self.sight)
+
+    async def audit(self) -> Audit:
+        """Count everything again. Whoever asks while a count is under way gets that one's answer."""
+        if self._audit is None or self._audit.done():
+            self._audit = asyncio.create_task(run_audit(self.sight), name="audit")
+            self._audit.add_done_callback(_look_at)
+        return await asyncio.shield(self._audit)
+
+    async def search(self, wanted: Filter, order: Order, after: str | None, limit: int) -> Result:
+        """Events of the log. Raises ``Refused`` for a cursor that is none."""
+        boundary = None if after is None else read_log_cursor(after, len(self.sight.logs))
+        return await search(self.sight, wanted, order, boundary, limit)
+
+    async def events(
+        self, wanted: Filter, order: Order, after: str | None, limit: int, *, raw: bool
+    ) -> Page[msgspec.Raw]:
+        """Events of the log as whole canonical events, login credentials masked."""
+        result = await self.search(wanted, order, after, limit)
+        return Page(
+            items=[shown(found, raw=raw) for found in result.found],
+            next=write_log_cursor(result.boundary) if result.more else None,
+        )
+
+    async def event(self, name: str) -> EventDetail:
+        """One event, by its id or a unique beginning of it. Raises ``Refused``."""
+        found = await find(self.sight, name)
+        entry = found.entry
+        return EventDetail(
+            event=mask_event(msgspec.json.decode(entry.event_json)),
+            raw=mask_raw(found.head.type, msgspec.json.decode(entry.raw_json)),
+            partition=found.partition,
+            sequence=entry.seq,
+            deliveries=await delivery_states(self.sight, found),
+        )
+
+    async def follow(self, wanted: Filter, after: str | None) -> AsyncIterator[tuple[str, msgspec.Raw | Gap | None]]:
+        """Events as they come, from a cursor or from now, each with its cursor; ``None`` after a quiet while.
+
+        Raises ``Refused`` where ``after`` is no cursor, or too many follow already, before the first is given.
+        """
+        if self._followers >= MAX_FOLLOWERS:
+            raise Refused(problems.UNAVAILABLE, f"{MAX_FOLLOWERS} follow already; try again when one has gone")
+        logs = self.sight.logs
+        boundary = [await log.last() for log in logs] if after is None else read_log_cursor(after, len(logs))
+        return self._follow(wanted, boundary)
+
+    async def _follow(self, wanted: Filter, boundary: list[int]) -> AsyncIterator[tuple[str, msgspec.Raw | Gap | None]]:
+        self._followers += 1
+        try:
+            async for behind, what in follow(self.sight, boundary, wanted, self._closing):
+                yield write_log_cursor(behind), what if what is None or isinstance(what, Gap) else shown(what, raw=True)
+        finally:
+            self._followers -= 1
+
+    async def dead(self, subscriber: str | None, cause: str | None, after: str | None, limit: int) -> Page[DeadItem]:
+        """Dead letters, the latest first. Raises ``Refused``."""
+        return await list_dead(self.sight, subscriber, cause, after, limit)
+
+    async def move_dead(self, word: Literal["retry", "drop"], order: DeadOrder, who: str) -> DeadMoved:
+        """Try dead letters again with a fresh schedule, or give them up. Raises ``Refused``."""
+        return await move_dead(self.sight, word, order, who)
+
+    async def kept(self, shelf: Shelf, after: str | None, limit: int) -> Page[KeptItem]:
+        """Quarantine or the rejected, the newest first. Raises ``Refused``."""
+        return await list_kept(self.sight, shelf, after, limit)
+
+
+def _look_at(task: "asyncio.Task[Audit]") -> None:
+    """Whoever asked may have hung up; then nobody else looks at how it ended."""
+    if not task.cancelled():
+        task.exception()

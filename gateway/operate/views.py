@@ -154,7 +154,6 @@ class EventDetail(msgspec.Struct, frozen=True, kw_only=True):
     raw: Annotated[Any, Meta(description="What the provider sent for it, redacted.")]
     partition: Count
     sequence: Count
-    cursor: Annotated[str, Meta(description="Its place in the log: give it as `after` for what follows.")]
     deliveries: list[DeliveryState]
 
 
@@ -177,10 +176,13 @@ class DeadOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Which dead letters to retry or drop. `ids`, `cause` or `all` must say which."""
 
     subscriber: Annotated[str | None, Meta(description="Only of this subscriber; null: of any.")] = None
-    ids: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=64)]] | None,
-        Meta(max_length=1_000, description="Event ids, or unique beginnings of them.", examples=[["evt_hdvgbpm7"]]),
-    ] = None
+    ids: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=64)]],
+            Meta(max_length=1_000, description="Event ids, or unique beginnings of them.", examples=[["evt_hdvgbpm7"]]),
+        ]
+        | None
+    ) = None
     cause: Annotated[str | None, Meta(description="Only with this cause.", examples=["http_500"])] = None
     all: Annotated[bool, Meta(description="All that the other fields do not exclude.")] = False
     dry_run: Annotated[bool, Meta(description="Only say which would be concerned.")] = False

@@ -45,6 +45,10 @@ class DeadLetters:
         values = await self._store.call("HMGET", self._keys.dead, *members)
         return [split(value) for value in values if value is not None]
 
+    async def younger_than(self, died_ms: int) -> int:
+        """How many died after a time: those come first in the list."""
+        return int(await self._store.call("ZCOUNT", self._keys.died, f"({died_ms}", "+inf"))
+
     async def get(self, seq: int) -> tuple[DeadLetter, bytes] | None:
         """The dead letter of a sequence number, with the last answer's body."""
         value = await self._store.call("HGET", self._keys.dead, seq)

@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Router
 
 from gateway.operate.access import Access
-from gateway.operate.api import overview
+from gateway.operate.api import dead, events, kept, overview, stream
 from gateway.operate.api.description import openapi_config
 from gateway.operate.desk import Desk
 from gateway.operate.gate import Gate
@@ -21,7 +21,13 @@ def api_routes(desk: Desk, access: Access) -> list[Any]:
     return [
         Router(
             "/api",
-            route_handlers=[*overview.routes(desk)],
+            route_handlers=[
+                *overview.routes(desk),
+                *events.routes(desk),
+                *stream.routes(desk),
+                *dead.routes(desk),
+                *kept.routes(desk),
+            ],
             guards=[Gate(access)],
             exception_handlers=exception_handlers(),
             request_max_body_size=MAX_BODY_BYTES,

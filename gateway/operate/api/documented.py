@@ -1,0 +1,31 @@
+"""The refusals an operation can answer, for its description, and the parameters that many operations share."""
+
+from typing import Annotated
+
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from litestar.params import Parameter
+
+from gateway import problems
+from gateway.problems import Body, Problem
+
+BAD_REQUEST = problems.BAD_REQUEST
+NOT_FOUND = problems.NOT_FOUND
+CONFLICT = problems.CONFLICT
+UNAVAILABLE = problems.UNAVAILABLE
+
+Limit = Annotated[int, Parameter(ge=1, le=1_000, description="How many items at most.", examples=[Example(value=100)])]
+After = Annotated[str | None, Parameter(max_length=512, description="Where to go on: the `next` of an earlier answer.")]
+
+
+def documented(*refusals: Problem) -> dict[int, ResponseSpec]:
+    """Those given, and the two that the gate answers everywhere."""
+    return {
+        each.status: ResponseSpec(
+            Body,
+            description=each.title,
+            media_type="application/problem+json",
+            generate_examples=False,
+        )
+        for each in (problems.NO_TOKEN, problems.FORBIDDEN, *refusals)
+    }

@@ -1,0 +1,67 @@
+"""Cursors as the API gives them out: opaque text, checked when it comes back.
+
+A cursor into the log is a boundary: one sequence number a partition, between what lies up to it and what comes after.
+So the same one serves to read on, to read back, and as the ``id`` of a server-sent event.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+
+from gateway import problems
+from gateway.operate.refusals import Refused
+
+_LOG = re.compile(r"l:(\d{1,18}(?:,\d{1,18})*)")
+_DEAD = re.compile(r"d:(\d{1,16}):([a-z0-9-]{1,63}):(\d{1,6}):(\d{1,18})")
+_KEPT = re.compile(r"k:(\d{1,16})-(\d{1,18}):(\d{1,6})")
+
+
+def write_log_cursor(boundary: Sequence[int]) -> str:
+    """``boundary``: a sequence number a partition."""
+    return _pack("l:" + ",".join(str(seq) for seq in boundary))
+
+
+def read_log_cursor(text: str, partitions: int) -> list[int]:
+    """The boundary in a cursor. Raises ``Refused``."""
+    boundary = [int(seq) for seq in _match(_LOG, text)[1].split(",")]
+    if len(boundary) != partitions:
+        raise Refused(problems.BAD_REQUEST, "the cursor was made by a store with another number of partitions")
+    return boundary
+
+
+def write_dead_cursor(died_ms: int, subscriber: str, partition: int, seq: int) -> str:
+    """The place of a dead letter in the list of all."""
+    return _pack(f"d:{died_ms}:{subscriber}:{partition}:{seq}")
+
+
+def read_dead_cursor(text: str) -> tuple[int, str, int, int]:
+    """When it died, of which subscriber, partition, sequence number. Raises ``Refused``."""
+    found = _match(_DEAD, text)
+    return int(found[1]), found[2], int(found[3]), int(found[4])
+
+
+def write_kept_cursor(place: str, partition: int) -> str:
+    """The place of a kept request: its stream id and its partition."""
+    return _pack(f"k:{place}:{partition}")
+
+
+def read_kept_cursor(text: str) -> tuple[int, int, int]:
+    """The two halves of the stream id, and the partition. Raises ``Refused``."""
+    found = _match(_KEPT, text)
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def _pack(plain: str) -> str:
+    return base64.urlsafe_b64encode(plain.encode()).rstrip(b"=").decode()
+
+
+def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    try:
+        plain = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (ValueError, binascii.Error):
+        plain = ""
+    found = pattern.fullmatch(plain)
+    if found is None:
+        raise Refused(problems.BAD_REQUEST, "this is no cursor of this list; take it from the `next` of an answer")
+    return found

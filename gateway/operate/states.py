@@ -1,0 +1,131 @@
+"""Where one event stands with each subscriber, as far as the store can tell.
+
+What waits leaves a trace: behind the cursor, parked, held, dead letter. What is delivered or filtered leaves only a
+count. So of an event without a trace the types decide which it was, and where the counts allow something else, the
+answer says so.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.delivery.matching import Matcher
+from gateway.operate.masking import mask_text, secrets_of
+from gateway.operate.search import Found
+from gateway.operate.sight import Sight
+from gateway.operate.troubles import does
+from gateway.operate.views import DeliveryState
+from gateway.store.dead_letters import DeadLetter, split
+from gateway.store.ledger import subscribers_of
+from gateway.store.parked import Parked
+from schemas.timestamps import format_ms
+
+_decode_parked = msgspec.json.Decoder(Parked).decode
+
+
+class _Numbers(msgspec.Struct, frozen=True):
+    start: int
+    cursor: int
+    delivered: int
+    filtered: int
+    discarded: int
+
+
+async def delivery_states(sight: Sight, found: Found) -> list[DeliveryState]:
+    """One for each subscriber the event's partition knows, by name. Raises ``StoreUnavailable``."""
+    names = (await subscribers_of(sight.store, [sight.keys[found.partition]]))[0]
+    wanted = Matcher(list(sight.config.subscribers.values())).wanted(found.head.type)
+    return list(await asyncio.gather(*[_state(sight, found, name, name in wanted) for name in sorted(names)]))
+
+
+async def _state(sight: Sight, found: Found, name: str, wanted: bool) -> DeliveryState:
+    seq = found.entry.seq
+    keys = sight.keys[found.partition].subscriber(name)
+    # In the order in which an event moves on, and parked once more for one that an operator retries in between.
+    held, parked, dead, again, numbers, due = await sight.store.many(
+        [
+            ("HGET", keys.held, seq),
+            ("HGET", keys.parked, seq),
+            ("HGET", keys.dead, seq),
+            ("HGET", keys.parked, seq),
+            ("HMGET", keys.sub, "start", "cursor", "delivered", "filtered", "discarded"),
+            ("ZSCORE", keys.due, seq),
+        ]
+    )
+    if held is not None:
+        return DeliveryState(
+            subscriber=name, state="held", certain=True, words="waits behind a failed event with the same key"
+        )
+    if (info := parked or again) is not None:
+        return _parked(name, _decode_parked(info), None if due is None else int(float(due)))
+    if dead is not None:
+        letter, answer = split(dead)
+        return _dead(sight, letter, answer)
+    return _without_trace(name, seq, _Numbers(*[int(number or 0) for number in numbers]), wanted)
+
+
+def _parked(name: str, parked: Parked, due_ms: int | None) -> DeliveryState:
+    due_at = None if due_ms is None else format_ms(due_ms)
+    if parked.in_flight:
+        words = f"attempt {parked.attempt} is on the wire"
+    elif parked.attempt == 0:
+        words = "due for its first attempt"
+    else:
+        words = f"{name} {does(parked.cause)}; attempt {parked.attempt + 1} is due at {due_at}"
+    return DeliveryState(
+        subscriber=name,
+        state="in_flight" if parked.in_flight else "parked",
+        certain=True,
+        words=words,
+        attempts=parked.attempt,
+        cause=parked.cause or None,
+        status=parked.status,
+        detail=parked.detail or None,
+        due_at=due_at,
+        first_failed_at=format_ms(parked.first_failed_ms) if parked.first_failed_ms else None,
+        last_attempt_at=format_ms(parked.last_attempt_ms) if parked.last_attempt_ms else None,
+    )
+
+
+def _dead(sight: Sight, letter: DeadLetter, answer: bytes) -> DeliveryState:
+    plural = "attempt" if letter.attempts == 1 else "attempts"
+    return DeliveryState(
+        subscriber=letter.subscriber,
+        state="dead_letter",
+        certain=True,
+        words=f"given up after {letter.attempts} {plural}: {letter.subscriber} {does(letter.cause)}",
+        attempts=letter.attempts,
+        cause=letter.cause,
+        status=letter.status,
+        detail=letter.detail,
+        first_failed_at=format_ms(letter.first_failed_ms),
+        died_at=format_ms(letter.died_ms),
+        answer=mask_text(answer, secrets_of(sight.config)),
+    )
+
+
+def _without_trace(name: str, seq: int, numbers: _Numbers, wanted: bool) -> DeliveryState:
+    if seq <= numbers.start:
+        return DeliveryState(
+            subscriber=name, state="not_offered", certain=True, words=f"{name} subscribed after this event"
+        )
+    if seq > numbers.cursor:
+        return DeliveryState(subscriber=name, state="pending", certain=True, words=f"{name} has not read this far")
+    also = []
+    if numbers.discarded:
+        also.append("discarded")
+    if wanted:
+        if numbers.filtered:
+            also.insert(0, "filtered")
+        certain = not also
+        words = "delivered" if certain else f"delivered, by the types of today ({_or(also)} if they were others then)"
+        return DeliveryState(subscriber=name, state="delivered", certain=certain, words=words)
+    if numbers.delivered:
+        also.insert(0, "delivered")
+    words = f"filtered: {name} does not ask for this type" + ("" if not also else f" today (or {_or(also)})")
+    return DeliveryState(subscriber=name, state="filtered", certain=not also, words=words)
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join(words)
