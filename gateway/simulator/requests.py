@@ -131,16 +131,17 @@ def parse_change(text: str) -> tuple[str, Any]:
 
 
 def choose_case(cases: Sequence[str], given: str) -> str:
-    """The case that ``given`` means: its name, the unique beginning of one, or an event's whole name.
+    """The case that ``given`` means: its name or its unique beginning.
 
-    An event's name with several variants means the documented one. Raises ``ValueError`` with what to write instead.
+    The name of an event, or the unique beginning of that, means the first of its variants, which is the plain one.
+    Raises ``ValueError`` with what to write instead.
     """
     if given in cases:
         return given
-    variants = [case for case in cases if case.split("__")[0] == given]
-    matching = [case for case in variants if case.endswith("__documented")] or variants
-    matching = matching or [case for case in cases if case.startswith(given)]
-    if len(matching) == 1:
+    whole = [case for case in cases if case.split("__")[0] == given]
+    matching = whole or [case for case in cases if case.startswith(given)]
+    events = {case.split("__")[0] for case in matching}
+    if len(matching) == 1 or (len(events) == 1 and "__" not in given):
         return matching[0]
     if matching:
         raise ValueError(f"{given!r} begins {len(matching)} cases: {', '.join(matching)}; write more of one")

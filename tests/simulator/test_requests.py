@@ -83,7 +83,7 @@ def test_a_value_is_json_where_it_is_json_and_text_otherwise(written: str, read:
     assert parse_change(written) == read
 
 
-CASES = ["message.read__documented", "message.received__image", "message.received__documented", "m.x__a", "m.x__b"]
+CASES = ["message.read__documented", "message.received__documented", "message.received__image", "m.x__ab", "m.x__ac"]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,8 @@ CASES = ["message.read__documented", "message.received__image", "message.receive
         ("message.read", "message.read__documented"),
         ("message.received", "message.received__documented"),
         ("message.rea", "message.read__documented"),
+        ("message.rec", "message.received__documented"),
+        ("m.x", "m.x__ab"),
     ],
 )
 def test_a_case_may_be_written_short(given: str, chosen: str) -> None:
@@ -104,8 +106,8 @@ def test_a_case_may_be_written_short(given: str, chosen: str) -> None:
 @pytest.mark.parametrize(
     ("given", "answer"),
     [
-        ("m.x", "'m.x' begins 2 cases: m.x__a, m.x__b"),
-        ("message.rec", "begins 2 cases"),
+        ("m.x__a", "'m.x__a' begins 2 cases: m.x__ab, m.x__ac"),
+        ("message.re", "begins 3 cases"),
         ("mesage.read", "did you mean message.read?"),
         ("zzz", "there are message.read__documented"),
     ],
