@@ -33,7 +33,19 @@ class BrokenAdapter(msgspec.Struct, frozen=True):
 
 def names() -> list[str]:
     """The adapters that can be named without a path, sorted: those of this folder and those of installed packages."""
-    return sorted({*_folder(), *_installed()})
+    return sorted({*bundled(), *_installed()})
+
+
+def bundled() -> list[str]:
+    """The modules of this folder that define ``ADAPTER``, sorted.
+
+    Told by reading and not by importing, so that a broken one is still found by its name.
+    """
+    return sorted(
+        path.stem
+        for path in _HERE.glob("*.py")
+        if _NAME.fullmatch(path.stem) and _HAS_ADAPTER.search(path.read_text(encoding="utf-8"))
+    )
 
 
 def find(reference: str, base: Path) -> Adapter | BrokenAdapter:
@@ -50,7 +62,7 @@ def _find(reference: str, base: Path) -> Adapter | BrokenAdapter:
         if not path.is_file():
             return BrokenAdapter(reference, f"there is no file {reference}, seen from the configuration's folder")
         return _of_module(_load_file(path), reference, path.stem)
-    if reference in _folder():
+    if reference in bundled():
         return _of_module(importlib.import_module(f"adapters.{reference}"), reference, reference)
     if (entry_point := _installed().get(reference)) is not None:
         loaded = entry_point.load()
@@ -63,15 +75,6 @@ def _find(reference: str, base: Path) -> Adapter | BrokenAdapter:
     near = difflib.get_close_matches(reference, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}; or write a path to a .py file"
     return BrokenAdapter(reference, f"no adapter is named {reference!r}; {hint}")
-
-
-def _folder() -> list[str]:
-    """The modules here that define ``ADAPTER``; told by reading, so that a broken one is still found by its name."""
-    return [
-        path.stem
-        for path in _HERE.glob("*.py")
-        if _NAME.fullmatch(path.stem) and _HAS_ADAPTER.search(path.read_text(encoding="utf-8"))
-    ]
 
 
 def _installed() -> dict[str, EntryPoint]:

@@ -1,0 +1,77 @@
+"""The conformance suite can fail: each clause has an adapter that breaks it, and breaks nothing else."""
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from adapters.contract import Ignored
+from gateway.conformance.subject import events_of
+from gateway.intake.pipeline import Events, receive
+from gateway.testing import CLAUSES, adapter_suite, check, load_cases
+from tests.broken_adapters import sound
+
+BROKEN = Path(__file__).parent.parent / "broken_adapters"
+FIXTURES = BROKEN / "fixtures"
+EXAMPLES = 15
+
+
+def test_the_sound_adapter_breaks_no_clause() -> None:
+    """The positive control: what the broken ones are made of is without fault, several events a request included."""
+    assert check(sound.ADAPTER, FIXTURES, examples=EXAMPLES) == []
+
+
+def test_every_clause_has_a_broken_adapter() -> None:
+    """A clause that was never seen to fail does not count; nor does a broken adapter whose clause is gone."""
+    modules = {path.stem for path in BROKEN.glob("*.py")} - {"__init__", "sound"}
+    assert modules == {one.name for one in CLAUSES}
+
+
+@pytest.mark.parametrize("name", [one.name for one in CLAUSES])
+def test_a_broken_adapter_breaks_its_clause_and_no_other(name: str, tmp_path: Path) -> None:
+    """The finding names the clause, the rule and how to mend it."""
+    broken = importlib.import_module(f"tests.broken_adapters.{name}")
+    findings = check(broken.ADAPTER, _fixtures_of(broken, tmp_path), examples=EXAMPLES)
+    assert [finding.clause for finding in findings] == [name], "\n".join(finding.message for finding in findings)
+    assert f"breaks the clause {name}" in findings[0].message
+    assert "To mend it: " in findings[0].message
+
+
+def test_the_suite_is_one_failing_test_a_clause() -> None:
+    """``adapter_suite`` makes a class whose tests are the clauses; the one that is broken fails, the others pass."""
+    suite = adapter_suite(importlib.import_module("tests.broken_adapters.pure").ADAPTER, FIXTURES, examples=EXAMPLES)
+    tests = [name for name in vars(suite) if name.startswith("test_")]
+    assert tests == [f"test_{one.name}" for one in CLAUSES]
+    with pytest.raises(AssertionError, match=r"case note\.added__no_list: normalise calls time\.time"):
+        suite().test_pure()
+    suite().test_repeatable()
+
+
+def test_an_adapter_or_a_folder_that_is_not_there_is_a_failed_test(tmp_path: Path) -> None:
+    """Nothing to try the clauses on is a failure, never a green run."""
+    with pytest.raises(AssertionError, match="did you mean enviaai"):
+        adapter_suite("enviai", FIXTURES)().test_pure()
+    with pytest.raises(AssertionError, match="holds no cases"):
+        adapter_suite(sound.ADAPTER, tmp_path)().test_pure()
+
+
+def _fixtures_of(broken: ModuleType, folder: Path) -> Path:
+    """The fixtures of the sound adapter, or a copy as this broken one's author would have it."""
+    spoil, believes = getattr(broken, "spoil", None), getattr(broken, "believes_itself", False)
+    if spoil is None and not believes:
+        return FIXTURES
+    copy = folder / "fixtures"
+    shutil.copytree(FIXTURES, copy)
+    if spoil is not None:
+        spoil(copy)
+    if believes:
+        for case in load_cases(copy):
+            outcome = receive(case.request, case.source, broken.ADAPTER, case.keys, case.now_ms)
+            if isinstance(outcome, Events):
+                (case.folder / "expected.json").write_text(json.dumps(events_of(outcome)))
+            else:
+                assert isinstance(outcome, Ignored) or case.expected == {"outcome": "quarantined"}
+    return copy
