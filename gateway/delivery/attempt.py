@@ -196,7 +196,6 @@ class Sender:
             .timeout(timedelta(seconds=self._settings.timeout_s))
             .connect_timeout(timedelta(seconds=self._connect_s))
             .pool_idle_timeout(timedelta(seconds=IDLE_S))
-            .pool_max_idle_per_host(self._settings.concurrency)
             .default_headers(self._default_headers())
         )
         if not target.is_literal:

@@ -105,8 +105,7 @@ def explain(messages: Sequence[str], *, timed_out: bool, where: str, timeout_s: 
 
 
 _BROKEN_OFF = re.compile(
-    r"os error (?:104|54|32|103)\b|connection closed before message completed|end of file before message length"
-    r"|unexpected EOF during chunk|connection closed",
+    r"os error (?:104|54|32|103)\b|connection closed|end of file before message length|unexpected EOF during chunk",
     re.IGNORECASE,
 )
 """Reset by peer (104 on Linux, 54 on macOS), broken pipe, aborted; then hyper's words for an end too early."""

@@ -18,6 +18,7 @@ from gateway.config import SubscriberSettings
 from gateway.delivery.addresses import Address
 from gateway.delivery.attempt import ANSWER_BYTES, Outcome, Sender, encode
 from gateway.delivery.guard import Guard
+from gateway.delivery.outcome import explain, parse_retry_after
 from gateway.errors import ConfigError
 from gateway.simulator.certificates import issue
 from tests.support.servers import OK, Connection, Script, Server, answering, full_backlog, refusing, response, serving
@@ -112,6 +113,7 @@ def test_a_delivery_as_the_subscriber_sees_it() -> None:
         "gateway-attempts-left": "9",
     }
     assert len(request.pairs) == len(request.headers)
+    assert b"\r\nwebhook-id: evt_1\r\n" in request.head
 
 
 def test_the_reference_package_verifies_what_arrives() -> None:
@@ -217,6 +219,19 @@ def test_an_answer_whose_body_comes_late_keeps_its_connection() -> None:
     asyncio.run(scenario())
 
 
+def test_cookies_are_not_kept() -> None:
+    """What a subscriber sets as a cookie is not sent back."""
+
+    async def scenario() -> None:
+        answer = response("200 OK", set_cookie="session=1; path=/")
+        async with serving(answering(answer)) as server, sending(f"http://{HOST}:{server.port}/") as sender:
+            await post(sender)
+            await post(sender)
+            assert all("cookie" not in request.headers for request in server.requests)
+
+    asyncio.run(scenario())
+
+
 def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy named in the environment sees nothing."""
 
@@ -299,6 +314,76 @@ def test_a_client_is_made_anew_only_when_its_address_is_gone() -> None:
             names[:] = ["169.254.169.254"]
             now_s[0] += 100
             assert (await post(sender)).cause == "refused_target"
+            await sender.close()
+
+    asyncio.run(scenario())
+
+
+def test_only_what_was_not_sent_is_sent_to_another_address() -> None:
+    """An address that took the request and broke off ends the attempt: sending it elsewhere at once would double it."""
+
+    async def scenario() -> None:
+        async with serving(reset_before) as server:
+            async with sending(f"http://{HOST}:{server.port}/", "127.0.0.1", "127.0.0.9") as sender:
+                assert (await post(sender)).cause == "reset"
+            assert len(server.requests) == 1
+
+    asyncio.run(scenario())
+
+
+def test_all_addresses_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first address used up, the second does not get again."""
+    monkeypatch.setattr("gateway.delivery.attempt.CONNECT_S", 0.4)
+
+    async def scenario() -> None:
+        async with (
+            full_backlog() as port,
+            serving(hang, host="127.0.0.2", port=port),
+            sending(f"http://{HOST}:{port}/", "127.0.0.1", "127.0.0.2", timeout_s=0.6) as sender,
+        ):
+            outcome = await post(sender)
+            assert outcome.cause == "timeout"
+            assert 0.6 <= outcome.duration_s < 0.9
+
+    asyncio.run(scenario())
+
+
+def test_few_of_many_addresses_are_tried() -> None:
+    """A name with a hundred dead addresses costs an attempt four connections; the next attempt goes on behind them."""
+
+    async def scenario() -> None:
+        async with serving(answering(OK)) as server:
+            dead = [f"127.0.1.{n}" for n in range(1, 6)]
+            async with sending(f"http://{HOST}:{server.port}/", *dead, "127.0.0.1") as sender:
+                assert (await post(sender)).cause == "connect"
+                assert (await post(sender)).delivered
+
+    asyncio.run(scenario())
+
+
+def test_after_a_failure_to_connect_the_name_is_looked_up_again() -> None:
+    """A subscriber that moved is found by the next attempt, not only when the addresses' time is up."""
+
+    async def scenario() -> None:
+        now_s, names = [0.0], ["127.0.0.9"]
+
+        async def resolve(host: str, port: int) -> list[Address]:
+            return [ip_address(name) for name in names]
+
+        async with serving(answering(OK)) as server:
+            url = f"http://{HOST}:{server.port}/"
+            sender = Sender(
+                SubscriberSettings(name="crm", url=url, secrets=(SECRET,), allow_networks=LOOPBACK),
+                Guard(resolve=resolve, monotonic=lambda: now_s[0]),
+                wall_ms=lambda: WALL_MS,
+                monotonic=time.monotonic,
+            )
+            names[:] = ["127.0.0.9"]
+            assert (await post(sender)).cause == "connect"
+            names[:] = ["127.0.0.1"]
+            now_s[0] += 2
+            assert (await post(sender)).cause == "connect"  # still pinned; its failure asks for the look-up
+            assert (await post(sender)).delivered
             await sender.close()
 
     asyncio.run(scenario())
@@ -498,6 +583,32 @@ def test_retry_after(status: str, value: str, expected_s: float | None) -> None:
     assert outcome.retry_after_s == expected_s
 
 
+def test_a_date_without_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``-0000`` means UTC, wherever the gateway runs."""
+    monkeypatch.setenv("TZ", "America/Sao_Paulo")
+    time.tzset()
+    try:
+        assert parse_retry_after("Fri, 15 Jan 2027 08:01:30 -0000", WALL_MS) == 90.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_message_that_holds_the_url_is_not_shown() -> None:
+    """Where the client's only words are a URL, the explanation does without them."""
+    failure = explain(
+        ["error sending request for url (https://crm.example/?token=hunter2)"], timed_out=False, where="x", timeout_s=1
+    )
+    assert failure.cause == "protocol"
+    assert "hunter2" not in failure.detail
+
+
+def test_the_clients_own_look_up_would_be_told_apart() -> None:
+    """The client never looks names up, since it is pinned; if it ever does and fails, it is not called TLS."""
+    messages = ["error sending request", "client error (Connect)", "dns error", "failed to lookup address information"]
+    assert explain(messages, timed_out=False, where="x", timeout_s=1).cause == "dns"
+
+
 # --- hostile subscribers ----------------------------------------------------------------------------------------------
 
 
@@ -580,6 +691,17 @@ def test_an_answer_that_breaks_off_is_not_delivered(script: Script) -> None:
     """When in doubt the event is sent again: a connection that ends before its answer does is a failure."""
     outcome, _ = attempt(script)
     assert (outcome.delivered, outcome.cause) == (False, "reset")
+
+
+def test_a_failing_answer_that_breaks_off_keeps_its_status() -> None:
+    """The status says what matters; of the body what came is kept."""
+
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.write(b"HTTP/1.1 500 Oops\r\ncontent-length: 100\r\n\r\nabc")
+
+    outcome, _ = attempt(script)
+    assert (outcome.cause, outcome.status, outcome.answer) == ("http_500", 500, b"abc")
 
 
 async def hang(connection: Connection) -> None:
@@ -721,5 +843,9 @@ def test_a_closed_sender_sends_no_more() -> None:
             assert (await task).cause == "closed"
             assert (await post(sender)).cause == "closed"
             assert server.connections == 1
+        async with serving(answering(OK)) as server, sending(f"http://{HOST}:{server.port}/") as sender:
+            await sender.close()
+            assert (await post(sender)).cause == "closed"
+            assert server.connections == 0
 
     asyncio.run(scenario())

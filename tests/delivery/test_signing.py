@@ -65,6 +65,7 @@ def test_v1a_verifies_with_the_public_key_alone() -> None:
         ("whsec_", "empty"),
         ("whsec_not base64!", "base64"),
         ("whsec_ä", "base64"),
+        ("whsec_MfKQ9r8GKYqr!!!!TwjUPD8ILPZIo2LaLaSw", "base64"),
         ("whsk_AAAA", "64 bytes"),
         ("whsk_" + base64.b64encode(bytes(64)).decode(), "do not belong together"),
     ],

@@ -181,7 +181,6 @@ def test_what_is_longer_than_a_key_is_none(issued: Issued) -> None:
         response("403 Forbidden"),
         response("429 Slow Down"),
         response("204 No Content"),
-        response("301 Moved", location=f"https://{HOST}/keys/two.pem"),
         response("200 OK", gzip.compress(PEM), content_encoding="gzip"),
         b"no HTTP\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n-----BEGIN",
@@ -197,6 +196,23 @@ def test_any_other_answer_is_unavailable(issued: Issued, answer: bytes) -> None:
     async def scenario() -> None:
         async with key_host(issued, once) as (fetcher, server):
             with pytest.raises(KeyUnavailable):
+                await fetcher.get("receipts", URL)
+            assert len(server.requests) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_redirect_of_the_key_host_is_not_followed(issued: Issued) -> None:
+    """Not even to the same host: only the URL that was allowed is asked."""
+
+    async def script(connection: Connection) -> None:
+        request = await connection.request()
+        moved = response("302 Found", location="/keys/two.pem")
+        await connection.write(moved if request.target == "/keys/one.pem" else response("200 OK", PEM))
+
+    async def scenario() -> None:
+        async with key_host(issued, script) as (fetcher, server):
+            with pytest.raises(KeyUnavailable, match="answered 302"):
                 await fetcher.get("receipts", URL)
             assert len(server.requests) == 1
 

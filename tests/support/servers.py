@@ -15,6 +15,7 @@ class Received:
     """One HTTP request, as it came."""
 
     def __init__(self, head: bytes, body: bytes) -> None:
+        self.head = head
         lines = head.decode("latin-1").split("\r\n")
         self.method, self.target, _ = lines[0].split(" ")
         self.pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:])]
@@ -76,8 +77,10 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """Serve on a free port of 127.0.0.1 until the block ends; then every connection is closed."""
+async def serving(
+    script: Script, tls: ssl.SSLContext | None = None, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Server]:
+    """Serve on the loopback address, on a free port, until the block ends; then every connection is closed."""
     handlers: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -97,7 +100,7 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIte
             handlers.discard(task)
             writer.transport.abort()
 
-    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
+    listener = await asyncio.start_server(handle, host, port)
     server = Server(listener.sockets[0].getsockname()[1])
     try:
         yield server
