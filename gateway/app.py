@@ -129,7 +129,12 @@ class Gateway:
         ]
         if self.role != "delivery":
             routes.append(intake)
-        return Litestar(routes, openapi_config=openapi_config(self.access), exception_handlers=exception_handlers())
+        return Litestar(
+            routes,
+            openapi_config=openapi_config(self.access),
+            exception_handlers=exception_handlers(),
+            logging_config=None,  # wide_log.py does it; Litestar's own would start a thread
+        )
 
     async def start(self) -> None:
         """Start the store, check it, then take requests and deliver.

@@ -95,6 +95,7 @@ async def _serve(
             lifespan="off",
             access_log=False,  # it would log paths, which may hold tokens
             server_header=False,
+            proxy_headers=False,  # it believes any loopback peer; `trusted_proxies` decides, in intake/addresses.py
             date_header=False,
             log_config=None,
             timeout_keep_alive=75,

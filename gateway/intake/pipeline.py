@@ -11,6 +11,7 @@
 The order matters: nothing is parsed before it is proven, and nothing unproven can become a duplicate of anything.
 """
 
+import itertools
 import secrets
 
 import msgspec
@@ -140,6 +141,10 @@ def _items(drafts: list[Draft], verified: VerifiedRequest, adapter: Adapter, rec
     return items
 
 
+_PROCESS = "req_" + secrets.token_hex(6)
+_count = itertools.count(1)
+
+
 def request_id() -> str:
-    """A fresh name for one request, for logs and answers."""
-    return "req_" + secrets.token_hex(10)
+    """A fresh name for one request, for logs and answers: chance for the process, a count within it."""
+    return f"{_PROCESS}{next(_count):08x}"
