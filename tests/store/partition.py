@@ -6,8 +6,8 @@ import msgspec
 
 from gateway.store.connection import Store
 from gateway.store.layout import Keys, key_hash
-from gateway.store.ledger import Account, Ledger, make_ledger, read_account
 from gateway.store.lease import Lease
+from gateway.store.ledger import Account, Ledger, make_ledger, read_account
 from gateway.store.log import Batch, Entry, Kept, KeptRequest, NewEvent, PartitionLog
 from gateway.store.parked import Change, Cursor, Parked, SubscriberStore
 from schemas.timestamps import format_ms

@@ -125,7 +125,8 @@ def test_each_source_has_its_own_counts(server: StoreServer) -> None:
             partition = Partition(store)
             await partition.commit(event("a", source="one"), event("b", source="two"), event("c", source="two"))
             await partition.commit(
-                event("c", source="two"), counts=[("two", "accepted", 1), ("three", "ignored", 4), ("one", "rejected", 2)]
+                event("c", source="two"),
+                counts=[("two", "accepted", 1), ("three", "ignored", 4), ("one", "rejected", 2)],
             )
             sources = (await partition.account()).sources
             assert sources["one"].events.logged == 1

@@ -45,6 +45,19 @@ class StoreServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        process = self.launch()
+        deadline_s = time.monotonic() + START_DEADLINE_S
+        while True:
+            try:
+                self.ask("PING")
+                return
+            except (redis.ConnectionError, redis.BusyLoadingError):
+                assert process.poll() is None, (self.directory / "log").read_text("utf-8")
+                assert time.monotonic() < deadline_s, "the server does not answer"
+                time.sleep(0.005)
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        """Start it."""
         binary = server_binary() if self.kind == "valkey" else "redis-server"
         self.process = subprocess.Popen(
             [
@@ -56,15 +69,7 @@ class StoreServer:
             stderr=subprocess.DEVNULL,
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
-        deadline_s = time.monotonic() + START_DEADLINE_S
-        while True:
-            try:
-                self.ask("PING")
-                return
-            except (redis.ConnectionError, redis.BusyLoadingError):
-                assert self.process.poll() is None, (self.directory / "log").read_text("utf-8")
-                assert time.monotonic() < deadline_s, "the server does not answer"
-                time.sleep(0.005)
+        return self.process
 
     def ask(self, *command: Any) -> Any:
         """Run one command, as somebody who is not the gateway."""
