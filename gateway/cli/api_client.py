@@ -49,6 +49,10 @@ class Api:
             if after is None:
                 return
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
     @contextlib.contextmanager
     def stream(self, path: str, headers: Mapping[str, str], **parameters: object) -> Iterator[httpx.Response]:
         """An answer that does not end, for server-sent events."""
@@ -113,9 +117,15 @@ def api_options(verb: F) -> F:
 
 
 def connect(config_path: Path, url: str | None, token: str | None) -> Api:
-    """The API of the gateway that the options or the configuration lead to."""
+    """The API of the gateway that the options or the configuration lead to; closed when the verb ends."""
+    api = Api(*_address(config_path, url, token))
+    click.get_current_context().call_on_close(api.close)
+    return api
+
+
+def _address(config_path: Path, url: str | None, token: str | None) -> tuple[str, str]:
     if url is not None and token is not None:
-        return Api(url, token)
+        return url, token
     config = load_config(config_path)
     if url is None:
         if config.gateway.port == 0:
@@ -124,7 +134,7 @@ def connect(config_path: Path, url: str | None, token: str | None) -> Api:
         url = f"http://[{host}]:{config.gateway.port}" if ":" in host else f"http://{host}:{config.gateway.port}"
     if token is None:
         token = _written_token(config.data_dir / "admin_token")
-    return Api(url, token)
+    return url, token
 
 
 def _written_token(path: Path) -> str:

@@ -22,14 +22,22 @@ def dead() -> None:
 
 @dead.command(name="list")
 @click.option("--subscriber", help="Only of this subscriber.")
+@click.option("--cause", help="Only with this cause, such as http_500.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="At most so many.")
 @api_options
 @json_option
 def list_dead(
-    *, subscriber: str | None, limit: int, config_path: Path, url: str | None, token: str | None, as_json: bool
+    *,
+    subscriber: str | None,
+    cause: str | None,
+    limit: int,
+    config_path: Path,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
 ) -> None:
-    """List dead letters."""
-    items = connect(config_path, url, token).items("/api/dead", limit, subscriber=subscriber)
+    """List dead letters, the latest first."""
+    items = connect(config_path, url, token).items("/api/dead", limit, subscriber=subscriber, cause=cause)
     if as_json:
         for item in items:
             print_json(item)

@@ -10,6 +10,7 @@ import rich_click as click
 
 from gateway.cli.common import Exit, Refusal, config_option, console, is_interactive
 from gateway.cli.template import Chosen, Secrets, Written, write, write_dotenv
+from gateway.config_file.values import NAME
 from gateway.errors import ConfigError
 
 
@@ -35,6 +36,11 @@ def init(
     chosen = Chosen(sources=_sources(providers, sources), subscribers=_subscribers(subscribers))
     if not chosen.sources:
         chosen = _asked(chosen)
+    for name in (*chosen.sources, *chosen.subscribers):
+        if not NAME.fullmatch(name):
+            raise Refusal(
+                f"{name!r} is no name: small letters, digits and -, up to 63, not beginning with -", Exit.USAGE
+            )
     written = write(chosen)
     dotenv_path = config_path.parent / ".env"
     try:

@@ -27,7 +27,7 @@ def tail(
 ) -> None:
     """Print events as they come, until Ctrl-C. With --json, one canonical event a line.
 
-    A gateway that restarts is waited for, and what came meanwhile is printed too.
+    A gateway that restarts is waited for; then it goes on behind the last event that was printed.
     """
     out, notes = console(), console(stderr=True)
     try:
@@ -45,29 +45,30 @@ def tail(
 def _follow(api: Api, **wanted: str | None) -> Iterator[tuple[str, Any]]:
     """Events by name and data, across broken lines: the cursor of the last one says where to go on."""
     cursor: str | None = None
+    connected = False
     failures = 0
     while True:
         headers = {} if cursor is None else {"last-event-id": cursor}
         try:
             with api.stream("/api/events/stream", headers, **wanted) as answer:
+                connected, failures = True, 0
                 for identity, name, data in parse_stream(answer.iter_lines()):
-                    cursor, failures = identity or cursor, 0
-                    if data:
-                        yield name, json.loads(data)
+                    cursor = identity or cursor
+                    yield name, json.loads(data)
         except Refusal as refusal:
             failures += 1
-            if refusal.code != Exit.UNREACHABLE or cursor is None or failures > _PATIENCE:
+            if refusal.code != Exit.UNREACHABLE or not connected or failures > _PATIENCE:
                 raise
         time.sleep(_AGAIN_AFTER_S)
 
 
 def parse_stream(lines: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """Server-sent events, as the HTML standard describes them: ``(id, event, data)`` for each blank line."""
+    """Server-sent events, as the HTML standard describes them: ``(id, event, data)`` for each that has data."""
     identity, name = "", "message"
     data: list[str] = []
     for line in lines:
         if not line:
-            if data or identity:
+            if data:
                 yield identity, name, "\n".join(data)
             name, data = "message", []
             continue
