@@ -10,7 +10,9 @@ its standard input closes, so none outlives who started it (``lifeline.py``).
 ``subscriber.py``   one app downstream: verifies, remembers ids, refuses the first attempt of every nth event
 ``tether.py``       keeps a command that has no lifeline of its own (the gateway) from outliving its starter
 ``stage.py``        starts all of them with fresh secrets in a temporary directory, and stops them
+``director.py``     runs the demo on that stage, until the round is over or somebody asks for the end (``curtain.py``)
 ``story.py``        pure: what the players wrote, put together event by event, and the verdict at the end
-``screen.py``       how that looks: on a terminal, in a pipe, as JSON
+``book.py``         the gateway's ledger, read over its API
+``screen.py``       how that looks (``painting.py``): on a terminal, in a pipe, as JSON
 ==================  ================================================================================================
 """

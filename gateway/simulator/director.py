@@ -2,17 +2,16 @@
 
 import asyncio
 import secrets
-import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
-import msgspec
 
 from gateway.simulator import lines, stage
+from gateway.simulator.book import Book
 from gateway.simulator.children import Child, Failed, Stopwatch
+from gateway.simulator.curtain import Curtain, interruptible
 from gateway.simulator.screen import Screen
 from gateway.simulator.story import Story
 
@@ -22,7 +21,6 @@ ROUND_WITHIN_S = 120.0
 SETTLE_WITHIN_S = 12.0
 """How long, after Ctrl-C, events under way may take to arrive: the retry schedule's first steps, and some more."""
 _TICK_S = 0.1
-_LEDGER_EVERY_S = 0.5
 
 
 async def perform(screen: Screen, *, once: bool, rate_per_s: float) -> int:
@@ -30,80 +28,101 @@ async def perform(screen: Screen, *, once: bool, rate_per_s: float) -> int:
 
     Raises ``Failed`` if a process does not start or falls over.
     """
-    with _interruptible() as curtain:
+    with interruptible() as curtain:
         async with stage.raised(fail_every=FAIL_EVERY, started=screen.started) as on:
             curtain.performing = True
-            where = {"dashboard": on.dashboard_url, "config": str(on.config)}
-            screen.ready(where if once else {**where, "stop": "Ctrl-C"})
+            screen.ready(dashboard=on.dashboard_url, config=on.config, endless=not once)
+            provider = await on.start_provider(once=once, rate_per_s=rate_per_s, seed=secrets.randbits(48))
             try:
-                return await _follow(screen, on, curtain, once=once, rate_per_s=rate_per_s)
+                async with _api(on) as api:
+                    performance = _Performance(screen, on, provider, Book(api, screen.say))
+                    return await performance.follow(curtain, ROUND_WITHIN_S if once else None)
             finally:
                 screen.close()
 
 
-async def _follow(screen: Screen, on: stage.Stage, curtain: "_Curtain", *, once: bool, rate_per_s: float) -> int:
-    story, ledger, deadline = Story(), None, _Deadline(ROUND_WITHIN_S if once else None)
-    players = [
-        await on.start_provider(once=once, rate_per_s=rate_per_s, seed=secrets.randbits(48)),
-        on.child("subscriber"),
-    ]
-    finished = asyncio.Event()
-    async with _api(on) as api, _reading(players, story, screen, finished) as readers:
-        read_s = Stopwatch()
-        stopping = False
-        while True:
-            if curtain.fallen and not stopping:
-                stopping = True
-                screen.say("stopping: waiting for what is on its way", "dim")
-                await players[0].stop()
-                finished.set()
-                deadline = _Deadline(SETTLE_WITHIN_S)
-            elif not stopping and (fallen := on.fallen()) is not None:
-                raise Failed(fallen.words(f"ended with exit code {fallen.process.returncode}"))
-            for reader in readers:
-                if reader.done():
-                    reader.result()  # a line nobody can read is a defect of ours, and must be seen
-            if ledger is None or read_s() >= _LEDGER_EVERY_S:
-                ledger, read_s = await _read_ledger(api), Stopwatch()
-            screen.show(story.settled(), story.travelling(_now_ms()), ledger)
-            if finished.is_set() and not story.missing:
-                ledger = await _read_ledger(api)
-                if not any(counts["pending"] for counts in ledger["subscribers"].values()):
+class _Performance:
+    """From the first request to the verdict."""
+
+    def __init__(self, screen: Screen, on: stage.Stage, provider: Child, book: Book) -> None:
+        self._screen = screen
+        self._on = on
+        self._provider = provider
+        self._book = book
+        self._story = Story()
+        self._all_sent = asyncio.Event()
+
+    async def follow(self, curtain: Curtain, within_s: float | None) -> int:
+        """Follow every event until all is settled, ``within_s`` is over, or the curtain falls; the exit code."""
+        watch, alone, stopping = Stopwatch(), within_s is not None, False
+        async with self._reading() as readers:
+            while True:
+                if curtain.fallen and not stopping:
+                    stopping = True
+                    await self._stop_sending()
+                    watch, within_s = Stopwatch(), SETTLE_WITHIN_S
+                self._raise_if_fallen(readers)
+                await self._book.read()
+                self._show()
+                if await self._settled() or (within_s is not None and watch() > within_s):
                     break
-            if deadline.over:
-                ledger = await _read_ledger(api)
-                break
-            await asyncio.sleep(_TICK_S)
-    screen.show(story.settled(), story.travelling(_now_ms()), ledger)
-    if story.repeated_deliveries:
-        screen.say(
-            f"{story.repeated_deliveries} deliveries came twice, each with the webhook-id it had before", "yellow"
-        )
-    problems = story.problems(ledger, alone=once)
-    screen.finish(ledger, problems)
-    return 1 if problems else 0
+                await asyncio.sleep(_TICK_S)
+        return await self._verdict(alone=alone)
 
+    async def _settled(self) -> bool:
+        if not self._all_sent.is_set() or self._story.missing:
+            return False
+        await self._book.read(now=True)
+        return self._book.settled
 
-@asynccontextmanager
-async def _reading(
-    players: Sequence[Child], story: Story, screen: Screen, finished: asyncio.Event
-) -> AsyncIterator[list["asyncio.Task[None]"]]:
-    readers = [asyncio.create_task(_read(player, story, screen, finished)) for player in players]
-    try:
-        yield readers
-    finally:
+    async def _stop_sending(self) -> None:
+        self._screen.say("stopping: waiting for what is on its way", "dim")
+        await self._provider.stop()
+        self._all_sent.set()
+
+    async def _verdict(self, *, alone: bool) -> int:
+        await self._book.read(now=True)
+        self._show()
+        story, ledger = self._story, self._book.ledger
+        if ledger is None:
+            raise Failed("the gateway's ledger could not be read even once")
+        if story.repeated_deliveries:
+            again = f"{story.repeated_deliveries} deliveries came twice, each with the webhook-id it had before"
+            self._screen.say(again, "yellow")
+        problems = story.problems(ledger, alone=alone)
+        self._screen.finish(ledger, problems)
+        return 1 if problems else 0
+
+    def _show(self) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        self._screen.show(self._story.settled(), self._story.travelling(now_ms), self._book.ledger)
+
+    def _raise_if_fallen(self, readers: list["asyncio.Task[None]"]) -> None:
+        fallen = self._on.fallen()
+        if fallen is not None and fallen is not (self._provider if self._all_sent.is_set() else None):
+            raise Failed(fallen.words(f"ended with exit code {fallen.process.returncode}"))
         for reader in readers:
-            reader.cancel()
+            if reader.done():
+                reader.result()  # a line nobody can read is a defect of ours, and must be seen
 
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[list["asyncio.Task[None]"]]:
+        players = (self._provider, self._on.child("subscriber"))
+        readers = [asyncio.create_task(self._read(player)) for player in players]
+        try:
+            yield readers
+        finally:
+            for reader in readers:
+                reader.cancel()
 
-async def _read(player: Child, story: Story, screen: Screen, finished: asyncio.Event) -> None:
-    async for text in player.lines():
-        line = lines.parse(text)
-        if isinstance(line, lines.Finished):
-            finished.set()
-        else:
-            story.add(line)
-            screen.line(line)
+    async def _read(self, player: Child) -> None:
+        async for text in player.lines():
+            line = lines.parse(text)
+            if isinstance(line, lines.Finished):
+                self._all_sent.set()
+            else:
+                self._story.add(line)
+                self._screen.line(line)
 
 
 def _api(on: stage.Stage) -> httpx.AsyncClient:
@@ -113,57 +132,3 @@ def _api(on: stage.Stage) -> httpx.AsyncClient:
         trust_env=False,
         timeout=10.0,
     )
-
-
-async def _read_ledger(api: httpx.AsyncClient) -> dict[str, Any]:
-    try:
-        response = await api.get("/api/ledger")
-        response.raise_for_status()
-    except httpx.HTTPError as error:
-        raise Failed(f"the gateway's ledger cannot be read: {type(error).__name__}: {error}") from None
-    ledger: dict[str, Any] = msgspec.json.decode(response.content)
-    return ledger
-
-
-class _Deadline:
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds, self._watch = seconds, Stopwatch()
-
-    @property
-    def over(self) -> bool:
-        return self._seconds is not None and self._watch() > self._seconds
-
-
-class _Curtain:
-    """Falls on Ctrl-C: before the performance at once, during it after what is on its way has arrived."""
-
-    def __init__(self, task: "asyncio.Task[Any]") -> None:
-        self.performing = False
-        self.fallen = False
-        self._task = task
-
-    def fall(self) -> None:
-        """Ask for the end; a second time, insist."""
-        if self.fallen or not self.performing:
-            self._task.cancel()
-        self.fallen = True
-
-
-@contextmanager
-def _interruptible() -> Iterator[_Curtain]:
-    task = asyncio.current_task()
-    assert task is not None
-    curtain, loop = _Curtain(task), asyncio.get_running_loop()
-    heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for one in heard:
-        loop.add_signal_handler(one, curtain.fall)
-    try:
-        yield curtain
-    finally:
-        for one in heard:
-            with suppress(ValueError):
-                loop.remove_signal_handler(one)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -109,6 +109,8 @@ def _mapping(journey: Journey, columns: int | None) -> Text:
 def _stations(journey: Journey) -> list[Station]:
     """The whole way, word by word."""
     odd = [(_WRONG[journey.purpose], _PATIENT)] if _WRONG[journey.purpose] else []
+    if journey.times_sent > 1:
+        odd.append((f"taken when sent the {_ordinal(journey.times_sent)} time", _PATIENT))
     if journey.outcome == "rejected":
         return [*odd, (f"{journey.status} rejected", _BAD)]
     if journey.outcome == "unanswered":
@@ -137,6 +139,10 @@ def _last_station(journey: Journey) -> list[Station]:
         refused = journey.tries[-1][1] if journey.tries else None
         return [(f"{refused}, again" if refused else "on its way", _PATIENT)]
     return [(journey.outcome, _BAD if journey.outcome in ("rejected", "unanswered") else _PATIENT)]
+
+
+def _ordinal(number: int) -> str:
+    return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
 
 
 def _duration(milliseconds: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -28,8 +29,8 @@ class Screen(Protocol):
         """A process is ready."""
         ...
 
-    def ready(self, facts: Mapping[str, str]) -> None:
-        """Everything runs: where to look."""
+    def ready(self, *, dashboard: str, config: Path, endless: bool) -> None:
+        """Everything runs: where to look. ``endless``: until Ctrl-C."""
         ...
 
     def line(self, line: Line) -> None:
@@ -70,9 +71,12 @@ class PlainScreen:
     def started(self, process: str, pid: int, after_s: float) -> None:
         self._print(Text.assemble(("  ✓ ", "green"), f"{process:<24}", (f"ready after {after_s:.1f} s", "dim")))
 
-    def ready(self, facts: Mapping[str, str]) -> None:
-        widest = max(map(len, facts))
-        rows = (Text.assemble((f"{name:<{widest}}  ", "dim"), (value, _style(value))) for name, value in facts.items())
+    def ready(self, *, dashboard: str, config: Path, endless: bool) -> None:
+        rows = [Text.assemble(("dashboard  ", "dim"), (dashboard, "bold underline"))]
+        if endless:
+            another = f"{_command()} send enviaai-br message.read --config {config}"
+            rows.append(Text.assemble(("try        ", "dim"), another))
+            rows.append(Text.assemble(("stop       ", "dim"), "Ctrl-C"))
         self.where = Text("\n").join(rows)
         self._print("")
         self._print(self.where)
@@ -139,8 +143,8 @@ class JsonScreen:
     def started(self, process: str, pid: int, after_s: float) -> None:
         self._write({"event": "started", "process": process, "pid": pid, "after_s": round(after_s, 3)})
 
-    def ready(self, facts: Mapping[str, str]) -> None:
-        self._write({"event": "ready", **facts})
+    def ready(self, *, dashboard: str, config: Path, endless: bool) -> None:
+        self._write({"event": "ready", "dashboard": dashboard, "config": str(config)})
 
     def line(self, line: Line) -> None:
         self._write(line)
@@ -166,5 +170,9 @@ def choose(*, json: bool, environment: Mapping[str, str]) -> Screen:
     return PlainScreen(Console(color_system=None)) if plain else TerminalScreen(console)
 
 
-def _style(value: str) -> str:
-    return "bold underline" if value.startswith("http") else ""
+def _command() -> str:
+    """How whoever watches would call us again from where he stands."""
+    called, here = Path(sys.argv[0]), Path.cwd()
+    if called.name != "gateway":
+        return "gateway"
+    return str(called.relative_to(here)) if called.is_relative_to(here) else str(called)

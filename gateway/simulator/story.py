@@ -25,6 +25,8 @@ class Journey(msgspec.Struct, kw_only=True):
     provider_type: str
     """The provider's name for it; until the delivery tells, the name of the case that was sent."""
     purpose: Purpose = "sample"
+    times_sent: int = 1
+    """How often the provider had to send the request until it had a final answer."""
     outcome: str = ""
     """``logged``, ``duplicate``, ``filtered``, or a request's ``ignored quarantined rejected unanswered``; ``""``: not
     known yet."""
@@ -126,6 +128,7 @@ class Story:
             source=line.source,
             provider_type=line.case.split("__")[0],
             purpose=line.purpose,
+            times_sent=line.attempt,
             outcome=line.outcome,
             status=line.status,
             detail=line.detail,
@@ -152,7 +155,8 @@ class Story:
         else:  # its delivery was quicker than the answer
             if journey.taken_ms is not None:
                 journey.taken_ms = self._arrived[event_id] - request.at_ms
-            journey.at_ms, journey.purpose, journey.status = request.at_ms, request.purpose, request.status
+            journey.at_ms, journey.status = request.at_ms, request.status
+            journey.purpose, journey.times_sent = request.purpose, request.times_sent
             if request.provider_type.startswith(journey.provider_type):
                 journey.provider_type = request.provider_type
         journey.type, journey.event_id, journey.outcome = event_type, event_id, "logged"

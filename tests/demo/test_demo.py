@@ -125,7 +125,7 @@ def test_ctrl_c_ends_it_with_the_equation_and_leaves_nothing_and_a_pipe_gets_pla
             more = demo.process.stdout.readline().decode()
             assert more, "it ended"
             text += more
-        folder = Path(next(line.split()[1] for line in text.splitlines() if line.startswith("config"))).parent
+        folder = Path(next(line.split()[-1] for line in text.splitlines() if line.startswith("try"))).parent
         family = demo.family
         assert folder.exists()
         assert len(family) >= 6  # key host, subscriber, provider, tether, gateway, store
@@ -152,6 +152,18 @@ def test_kill_9_leaves_no_process_and_no_secrets_behind() -> None:
         demo.process.kill()
         assert eventually(lambda: not any(map(alive, family)), 20.0)
         assert eventually(lambda: not folder.exists(), 5.0)
+
+
+@needs_proc
+def test_ctrl_c_while_it_starts_ends_it_at_once() -> None:
+    """There is nothing to wait for yet: exit code 130, no process left."""
+    with running("--json") as demo:
+        demo.until("started")
+        family = demo.family
+        demo.process.send_signal(signal.SIGINT)
+        _, errors = demo.process.communicate(timeout=WITHIN_S)
+    assert (demo.process.returncode, errors) == (130, b"")
+    assert eventually(lambda: not any(map(alive, family)), 5.0)
 
 
 @needs_proc

@@ -1,6 +1,7 @@
 """What a watcher reads."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -93,7 +94,7 @@ def drawn(kind: type[PlainScreen], *, terminal: bool) -> str:
     console = Console(file=file, force_terminal=terminal, width=100, color_system="standard" if terminal else None)
     screen = kind(console)
     screen.started("gateway", 1, 0.5)
-    screen.ready({"dashboard": "http://127.0.0.1:1/login/x"})
+    screen.ready(dashboard="http://127.0.0.1:1/login/x", config=Path("gateway.toml"), endless=True)
     screen.show([JOURNEYS["delivered"]], [JOURNEYS["refused"]] * 9, ledger())
     screen.finish(ledger(), ["something is wrong"])
     return file.getvalue()
