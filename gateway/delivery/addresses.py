@@ -74,6 +74,7 @@ _NOT_PUBLIC: tuple[tuple[Network, str], ...] = (
 )
 """Refused unless ``allow_networks`` covers them. The first that fits gives the name."""
 
+_ALL = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _TRANSLATED = IPv6Network("::ffff:0:0:0/96")
@@ -88,7 +89,8 @@ def check_address(address: Address, allow_networks: Sequence[Network] = ()) -> N
     """Raise ``TargetRefused`` unless a delivery may connect to ``address``. The message names address and rule."""
     rule = refusal(address, allow_networks)
     if rule is not None:
-        raise TargetRefused(f"{address} is not a public address ({rule})")
+        remedy = "; a network of your own is named in allow_networks" if refusal(address, _ALL) is None else ""
+        raise TargetRefused(f"{address} is not a public address ({rule}){remedy}")
 
 
 def refusal(address: Address, allow_networks: Sequence[Network] = ()) -> str | None:

@@ -40,6 +40,7 @@ USER_AGENT = "webhook-gateway"
 
 _DELIVERED = range(200, 300)
 _NO_BODY = (204, 205)
+_STOPPED = Failure("closed", "the gateway has stopped delivering", unsent=True)
 
 
 def encode(event_json: bytes, raw: bytes | None) -> bytes:
@@ -93,14 +94,14 @@ class Sender:
         """
         started_s = self._monotonic()
         if self._closed:
-            return failed(Failure("closed", "the gateway has stopped delivering", unsent=True), 0.0)
+            return failed(_STOPPED, 0.0)
         try:
             target = self._pin.fresh() or await self._pin.target()
             return await self._post(target, started_s, event_id, body, attempt, attempts_left, replay)
         except TargetRefused as error:
             failure = Failure("refused_target", str(error), unsent=True)
         except OSError as error:
-            failure = Failure("dns", f"the subscriber's name could not be looked up: {error}", unsent=True)
+            failure = self._no_address(error)
         except Exception as error:  # a defect of ours must cost neither the event nor the lane
             failure = Failure("internal", f"the attempt failed with {type(error).__name__}", unsent=False)
         return failed(failure, self._monotonic() - started_s)
@@ -161,6 +162,11 @@ class Sender:
                     continue
                 self._pin.doubt()
             return failed(failure, spent_s, status)
+
+    def _no_address(self, error: OSError) -> Failure:
+        if self._closed:  # by which the look-up was ended
+            return _STOPPED
+        return Failure("dns", f"the subscriber's name could not be looked up: {error}", unsent=True)
 
     def _route(self, target: Target) -> tuple[Address, Client]:
         """The address in use and the client pinned to it, made anew only when the address is no longer the name's."""

@@ -142,7 +142,14 @@ class Pin:
         target = self.fresh()
         if target is not None:
             return target
-        return await asyncio.shield(self._look_up or self._start())
+        look_up = self._look_up or self._start()
+        try:
+            return await asyncio.shield(look_up)
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if look_up.cancelled() and me is not None and not me.cancelling():
+                raise OSError("the look-up was ended") from None  # by close; whoever waits was not cancelled
+            raise
 
     def doubt(self) -> None:
         """Nobody answered at these addresses: look the name up again before the next attempt, once a second at most."""

@@ -104,7 +104,14 @@ class KeyFetcher:
         if kept is not None:
             return kept.result()
         flight = self._flights.get(url) or self._start(source_name, url, now_s)
-        return (await asyncio.shield(flight)).result()
+        try:
+            found = await asyncio.shield(flight)
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if flight.cancelled() and me is not None and not me.cancelling():
+                raise KeyUnavailable("the gateway is stopping") from None  # by close; whoever waits was not cancelled
+            raise
+        return found.result()
 
     async def close(self) -> None:
         """End the fetches that run."""

@@ -825,6 +825,31 @@ def test_a_cancelled_attempt_is_cancelled() -> None:
     asyncio.run(scenario())
 
 
+def test_closing_ends_a_look_up_too() -> None:
+    """An attempt that waits for a name server ends as ``closed``, not as if somebody had cancelled it."""
+
+    async def scenario() -> None:
+        asked = asyncio.Event()
+
+        async def never(host: str, port: int) -> list[Address]:
+            asked.set()
+            await asyncio.Event().wait()
+            return []
+
+        sender = Sender(
+            SubscriberSettings(name="crm", url="https://crm.example/", secrets=(SECRET,)),
+            Guard(resolve=never),
+            wall_ms=lambda: WALL_MS,
+            monotonic=time.monotonic,
+        )
+        task = asyncio.create_task(post(sender))
+        await asked.wait()
+        await sender.close()
+        assert (await task).cause == "closed"
+
+    asyncio.run(scenario())
+
+
 def test_a_closed_sender_sends_no_more() -> None:
     """Closing ends attempts on the wire as ``closed``, and later ones before they start."""
 

@@ -138,6 +138,15 @@ def test_a_named_network_does_not_cover_what_hides_in_it() -> None:
     check_address(ip_address("64:ff9b::10.0.0.1"), (*nat64, ip_network("10.0.0.0/8")))
 
 
+def test_a_refusal_says_what_to_do_where_something_can_be_done() -> None:
+    """A private address comes with the setting that would allow it; a metadata address does not."""
+    with pytest.raises(TargetRefused, match="allow_networks"):
+        check_address(ip_address("10.0.0.1"))
+    with pytest.raises(TargetRefused) as refused:
+        check_address(ip_address("169.254.169.254"))
+    assert "allow_networks" not in str(refused.value)
+
+
 def test_allowing_one_network_allows_no_other() -> None:
     """A named network opens itself and nothing beside it."""
     check_address(ip_address("10.2.3.4"), (ip_network("10.2.0.0/16"),))
