@@ -31,7 +31,8 @@ not proven                            counted, and a sample of the bytes in ``{n
 ====================================  ==================================================================
 
 ``operate/`` answers questions about all this (API, page, metrics, audit), ``cli/`` is the command, ``simulator/`` plays
-providers and a subscriber, ``config.py`` reads the file, ``app.py`` wires everything and decides nothing.
+providers and a subscriber, ``config.py`` has the settings and ``config_file/`` reads them, ``app.py`` wires everything
+and decides nothing.
 
 Words: provider, adapter, source, request, event, log, subscriber, delivery (event × subscriber), attempt, parked, held,
 pending, dead letter, discarded, filtered, quarantine, rejected, ignored, spooled. No synonyms.

@@ -33,7 +33,7 @@ class Key(msgspec.Struct, Generic[T], frozen=True):
     default: Any = None
     """As one would write it in the file; ``None``: there is none."""
     shown: Callable[[Any], Any] | None = None
-    """What may be shown of a value; ``None``: all of it. Keys that could hold a secret mask it here."""
+    """What may be shown of a value (``None``: nothing); without it, all. Keys that could hold a secret mask it here."""
 
 
 class Reading:
@@ -127,6 +127,8 @@ class Section:
             found = self.reading.references.origin(reference)
             origin += f", {reference.partition(':')[2]} from {found}"
         shown = value if key.shown is None else key.shown(value)
+        if shown is None:
+            return
         self.reading.origins.append(Origin(table=dotted(self.path), key=key.name, value=as_toml(shown), origin=origin))
 
 

@@ -39,6 +39,10 @@ ENV = {
     "CRM_SECRET": WHSEC,
     "ALERT_URL": "https://alerts.example.com/secret-path",
 }
+TOKENS = (
+    '[[gateway.tokens]]\nname = "a"\nrole = "read"\nsecret = "env:CHAT_TOKEN"\n'
+    '[[gateway.tokens]]\nname = "b"\nrole = "operate"\nsecret = "env:GATEWAY_ADMIN_TOKEN"\n'
+)
 SUBSCRIBER = '[subscribers.crm]\nurl = "https://crm.example.com/hooks"\nsecrets = ["env:CRM_SECRET"]\n'
 
 
@@ -109,10 +113,13 @@ def test_a_short_subscriber_gets_the_defaults_of_its_class(folder: Folder) -> No
 @pytest.mark.usefixtures("everything_built")
 def test_each_setting_is_shown_with_its_origin(folder: Folder) -> None:
     """--effective is TOML with every setting in force, saying default, file and line, or the variable."""
-    lines = list(effective(folder.load(EVERYTHING.read_text("utf-8"))))
-    written = EVERYTHING.read_text("utf-8").splitlines()
+    toml = EVERYTHING.read_text("utf-8") + TOKENS
+    written = toml.splitlines()
+    lines = list(effective(folder.load(toml)))
     shown = tomllib.loads("\n".join(lines))
     assert shown["store"]["assume_durable"] is False
+    assert shown["gateway"]["tokens"] == tomllib.loads(TOKENS)["gateway"]["tokens"]
+    assert shown["gateway"].keys() >= tomllib.loads(EVERYTHING.read_text("utf-8"))["gateway"].keys()
     for line in lines:
         setting, _, origin = line.partition("  # ")
         if "gateway.toml:" in origin:
@@ -125,9 +132,8 @@ def test_each_setting_is_shown_with_its_origin(folder: Folder) -> None:
 @pytest.mark.usefixtures("everything_built")
 def test_no_secret_is_shown(folder: Folder) -> None:
     """Neither --effective nor the repr of any setting holds a secret, a URL's query or a header's value."""
-    toml = (
-        EVERYTHING.read_text("utf-8").replace("com/hooks", "com/hooks?key=q-secret").replace('"crm" }', '"h-secret" }')
-    )
+    toml = EVERYTHING.read_text("utf-8") + TOKENS
+    toml = toml.replace("com/hooks", "com/hooks?key=q-secret").replace('"crm" }', '"h-secret" }')
     config = folder.load(toml)
     shown = "\n".join(effective(config)) + repr(config)
     secrets = [*ENV.values(), "q-secret", "h-secret"]
