@@ -24,6 +24,13 @@ def type_matches(pattern: str, event_type: str) -> bool:
     return pattern.endswith(".*") and event_type.startswith(pattern[:-1])
 
 
+def pattern_problem(pattern: str) -> str | None:
+    """Why a type pattern can never match anything, in words; ``None`` if it can."""
+    if any(pattern == known or type_matches(pattern, known) for known in EVENT_TYPES):
+        return None
+    return f"{pattern!r} matches no event type; write a type, a family such as 'message.*', or '*'"
+
+
 class Matcher:
     """The subscribers of one configuration, by event type."""
 

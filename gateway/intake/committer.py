@@ -26,11 +26,12 @@ RETRY_PAUSE_S = 0.05
 MAX_NOTED_REJECTED = 64
 """Rejected requests that wait to be kept; beyond it only their number is."""
 
-GATHER_PART = 0.75
-"""A batch waits for this part of the requests that the one before had …"""
+COMPANY_PART = 0.75
+"""A batch waits for this part of the requests that the one before had: the senders that were just answered send again,
+and the first of them must not take an fsync for itself while the others wait for the next."""
 
-GATHER_TIME_PART = 0.2
-"""… but no longer than this part of the time that one took."""
+COMPANY_TIME_PART = 0.2
+"""It waits no longer than this part of the time that the last one took."""
 
 NOTES_WAIT_S = 0.05
 """How long a note alone (a count nobody waits for) may wait for company."""
@@ -64,7 +65,10 @@ class Committer:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._last_works, self._last_commit_s = 0, 0.0
+        self._expected = 1
+        """How many requests make a batch worth an fsync: a part of those that the one before had."""
+        self._company_s = 0.0
+        self._company_timer: asyncio.TimerHandle | None = None
         self.batches = 0
         self.committed = 0
 
@@ -93,10 +97,14 @@ class Committer:
             size += len(quarantined.body)
         if self._closing or self._queue_bytes + size > self._max_queue_bytes:
             raise IntakeFull("the queue before the store is full")
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
         self._queue.append(Work(events, count, quarantined, size, future))
         self._queue_bytes += size
-        self._wake.set()
+        if len(self._queue) >= self._expected:
+            self._wake.set()
+        elif self._company_timer is None:
+            self._company_timer = loop.call_later(self._company_s, self._wake.set)
         return future
 
     def note(self, source: str, outcome: str, kept: KeptRequest | None = None, *, number: int = 1) -> None:
@@ -116,28 +124,16 @@ class Committer:
 
     async def _flush_forever(self) -> None:
         while True:
-            if not self._queue:
-                if self._closing:
-                    if self._counts:
-                        await self._flush([])
-                    return
-                self._wake.clear()
+            if self._closing and not self._queue:
+                await self._flush([])
+                return
+            if len(self._queue) < self._expected and not self._closing:
                 await self._wake.wait()
-            await self._gather()
-            await self._flush(self._take())
-
-    async def _gather(self) -> None:
-        """Wait a moment for the answered senders' next requests, so that the first one does not go alone.
-
-        Without it the first request after a reply would take an fsync for itself while all others wait for the next.
-        Under load the wait is a small part of the last commit; alone, or nearly, there is none.
-        """
-        expected = min(self._last_works, MAX_BATCH_EVENTS) * GATHER_PART
-        if expected < 2:
-            return
-        deadline = self._monotonic() + self._last_commit_s * GATHER_TIME_PART
-        while len(self._queue) < expected and self._monotonic() < deadline:
-            await asyncio.sleep(0)  # noqa: ASYNC110  # an event would wake once a request, which is what this saves
+            self._wake.clear()
+            works = self._take()
+            if self._queue:
+                self._wake.set()  # what did not fit has waited enough
+            await self._flush(works)
 
     def _take(self) -> list[Work]:
         taken: list[Work] = []
@@ -153,9 +149,10 @@ class Committer:
         return taken
 
     async def _flush(self, works: list[Work]) -> None:
-        if self._notes_timer is not None:
-            self._notes_timer.cancel()
-            self._notes_timer = None
+        for timer in (self._notes_timer, self._company_timer):
+            if timer is not None:
+                timer.cancel()
+        self._notes_timer = self._company_timer = None
         counts, self._counts = self._counts, {}
         if not works and not counts:
             return
@@ -184,7 +181,8 @@ class Committer:
                 self.note(source, outcome, number=number)
             await asyncio.sleep(RETRY_PAUSE_S)
             return
-        self._last_works, self._last_commit_s = len(works), self._monotonic() - began_s
+        self._expected = max(1, int(min(len(works), MAX_BATCH_EVENTS) * COMPANY_PART))
+        self._company_s = (self._monotonic() - began_s) * COMPANY_TIME_PART
         self.batches += 1
         self.committed += len(batch.events)
         at = 0

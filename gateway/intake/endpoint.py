@@ -27,6 +27,7 @@ from gateway import problems
 from gateway.errors import IntakeFull, KeyUnavailable, StoreUnavailable
 from gateway.intake.addresses import client_ip
 from gateway.intake.committer import Committer
+from gateway.intake.deadlines import Deadlines
 from gateway.intake.pipeline import Events, Item, Quarantined, Rejected, receive, request_id
 from gateway.problems import Problem
 from gateway.store.layout import partition_of
@@ -119,7 +120,7 @@ class Endpoint:
         self._keys = keys
         self._wall_ms = wall_ms
         self._max_body_bytes = max_body_bytes
-        self._body_timeout_s = body_timeout_s
+        self._deadlines = Deadlines(body_timeout_s)
         self._trusted_proxies = trusted_proxies
         self._has_room = has_room
         self._encode = msgspec.json.Encoder().encode
@@ -176,29 +177,16 @@ class Endpoint:
                     raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes")
             elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 raise _Refused(problems.UNSUPPORTED_ENCODING, "send the body as it is, without compression")
+        task = self._deadlines.enter(asyncio.get_running_loop())
         try:
-            async with asyncio.timeout(self._body_timeout_s):
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                body: bytes = message.get("body", b"")
-                if not message.get("more_body", False):
-                    if len(body) > limit:
-                        raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes")
-                    return body
-                chunks, size = [body], len(body)
-                while message.get("more_body", False):
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    chunk = message.get("body", b"")
-                    size += len(chunk)
-                    if size > limit:  # counted while it arrives: a chunked body announces nothing
-                        raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes")
-                    chunks.append(chunk)
-                return b"".join(chunks)
-        except TimeoutError:
-            raise _Refused(problems.BODY_TIMEOUT, f"the whole body within {self._body_timeout_s:g} s") from None
+            return await _whole_body(receive, limit)
+        except asyncio.CancelledError:
+            if self._deadlines.leave(task):
+                late = f"the whole body within {self._deadlines.seconds:g} s"
+                raise _Refused(problems.BODY_TIMEOUT, late) from None
+            raise
+        finally:
+            self._deadlines.leave(task)
 
     async def _take(self, inlet: Inlet, token: bytes | None, scope: Scope, body: bytes) -> bytes:
         source, adapter = inlet.source, inlet.adapter
@@ -300,3 +288,20 @@ class Endpoint:
             head.append((b"connection", b"close"))  # the rest of the body is not wanted
         await send({"type": "http.response.start", "status": problem.status, "headers": head})
         await send({"type": "http.response.body", "body": body})
+
+
+async def _whole_body(receive: Receive, limit: int) -> bytes | None:
+    """Read to the end, counting while it arrives: a chunked body announces nothing. ``None`` if the sender hangs up."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes")
+        if not message.get("more_body", False):
+            return b"".join([*chunks, chunk]) if chunks else chunk
+        chunks.append(chunk)
