@@ -299,6 +299,8 @@ class Lane:
         self._trying[delivery.entry.seq] = slot
         outcome = await self._send(delivery, 1, self._attempts)
         self._trying.pop(delivery.entry.seq, None)
+        if outcome.cause == "closed":  # we are stopping: no attempt of the subscriber's is used up
+            return
         if slot.settled:  # parked in flight meanwhile: its end is the end of a parked one
             self._end_parked(delivery, Parked(attempt=0, key=self._key(delivery)), outcome)
             return
@@ -319,6 +321,8 @@ class Lane:
         parked = job.parked
         attempts = 1 if parked.last_chance else self._attempts
         outcome = await self._send(job.delivery, parked.attempt + 1, attempts)
+        if outcome.cause == "closed":
+            return
         self._end_parked(job.delivery, parked, outcome)
 
     def _end_parked(self, delivery: Delivery, parked: Parked, outcome: Outcome) -> None:
