@@ -19,12 +19,17 @@ Network = IPv4Network | IPv6Network
 NOT_YET: dict[str, str] = {
     "store.spool": "the spool that takes over while the store is away",
     "sources.rate": "a limit per source",
+    "sources.retention": "a retention per source",
     "sources.expect_every": "the alarm for a silent source",
     "subscribers.where": "a filter by expression",
     "subscribers.format": "a delivery as CloudEvents",
     "subscribers.rate": "a limit per subscriber",
+    "subscribers.max_lag": "a bound on what one subscriber may hold back",
     "subscribers.secrets.whsk_": "a signature with a key pair (v1a)",
     "alerts.url": "an alert",
+    "alerts.oldest_pending": "an alert",
+    "alerts.dead_letters": "an alert",
+    "alerts.silence": "an alert",
 }
 """Settings that are understood but whose feature is not built: asking for one is an error, never silently ignored.
 
