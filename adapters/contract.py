@@ -78,6 +78,11 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     client_ip: str | None = None
     """The sender's address (behind a trusted proxy: the one the proxy names)."""
 
+    def __repr__(self) -> str:
+        """Names and sizes: headers and path token may be secrets, and a body is somebody's conversation."""
+        names = ", ".join(name.decode("latin-1") for name, _ in self.headers)
+        return f"Request({len(self.body)} bytes, headers {names})"
+
     def header(self, name: bytes) -> bytes | None:
         """The value of the header ``name`` (lower case), or ``None``.
 

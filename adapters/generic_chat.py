@@ -44,7 +44,7 @@ from schemas.generic_chat import SAMPLES
 from schemas.timestamps import canonical
 
 _HEADER = b"x-oneroute-signature"
-_MASKED: Final = ("credentials", "webhookUrl")
+_MASKED: Final = frozenset({"credentials", "webhookUrl"})
 
 _REPORT_TYPES: Final = {
     "delivered": "message.delivered",
@@ -131,17 +131,18 @@ def normalise(verified: VerifiedRequest) -> list[Draft]:
     ]
 
 
-def _mask(body: dict[str, Any]) -> None:
+def _mask(value: dict[str, Any] | list[Any]) -> None:
     """Mask the two fields in place, wherever they stand: events that are not documented may nest them elsewhere."""
-    todo: list[Any] = [body]
-    while todo:
-        value = todo.pop()
-        if isinstance(value, dict):
-            for key in _MASKED:
-                if value.get(key) is not None:
-                    value[key] = REDACTED
-            value = value.values()
-        todo.extend(inner for inner in value if isinstance(inner, dict | list))
+    if isinstance(value, list):
+        for inner in value:
+            if isinstance(inner, (dict, list)):
+                _mask(inner)
+        return
+    for key, inner in value.items():  # a value is replaced, no key is added: the loop may go on
+        if inner is not None and key in _MASKED:
+            value[key] = REDACTED
+        elif isinstance(inner, (dict, list)):  # no deeper than the decoder lets it be
+            _mask(inner)
 
 
 def _new_message(body: dict[str, Any], verified: VerifiedRequest) -> Draft:

@@ -199,7 +199,8 @@ def verify_raises_only_not_proven(subject: Subject) -> Findings:
     def check(drawn: tuple[Case, Request]) -> str | None:
         case, request = drawn
         fault = _fault(subject, case, request)
-        return fault and f"the source of case {case.name}, {request!r:.400}: {fault}"
+        shown = f"headers {request.headers!r:.300}, path token {request.path_token!r}, body {request.body!r:.100}"
+        return fault and f"the source of case {case.name}, {shown}: {fault}"
 
     yield from fuzz(st.tuples(st.sampled_from(subject.cases), requests), check, subject.examples)
 
