@@ -9,6 +9,7 @@ import click
 import httpx
 
 from gateway.cli.common import Exit, Refusal, config_option, load_config
+from gateway.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -126,7 +127,10 @@ def connect(config_path: Path, url: str | None, token: str | None) -> Api:
 def _address(config_path: Path, url: str | None, token: str | None) -> tuple[str, str]:
     if url is not None and token is not None:
         return url, token
-    config = load_config(config_path)
+    try:
+        config = load_config(config_path)
+    except ConfigError as error:
+        raise ConfigError([*error.problems, "or name a running gateway with --url and --token"]) from None
     if url is None:
         if config.gateway.port == 0:
             raise Refusal("listen has port 0, any free one: name the gateway with --url", Exit.USAGE)

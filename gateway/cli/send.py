@@ -38,7 +38,10 @@ _ANSWER_WITHIN_S = 10.0
 @click.option("--times", type=click.IntRange(min=1), default=1, show_default=True, help="How many, each another event.")
 @click.option("--rate", metavar="N/s", help="At most so many: 50/s, 30/m. Without it one follows the other.")
 @click.option(
-    "--url", metavar="URL", help="Where the gateway is, e.g. http://127.0.0.1:8080; else the config's listen."
+    "--url",
+    metavar="URL",
+    envvar="GATEWAY_URL",
+    help="Where the gateway is, e.g. http://127.0.0.1:8080; else the config's listen.",
 )
 @click.option(
     "--signing-key",

@@ -96,6 +96,7 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
         (("init", "--providers", "enviaai", "--subscriber", "http://crm.example.com/"), 3, "is http"),
         (("init", "--providers", "enviaai", "--config", "no/such/gateway.toml"), 3, "cannot write"),
         (("status", "--url", "http://127.0.0.1:1", "--token", "x"), 4, "gateway serve"),
+        (("status",), 3, "--url and --token"),
         (("dead", "retry"), 2, "which dead letters"),
     ],
 )
