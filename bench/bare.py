@@ -43,8 +43,17 @@ def main() -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
-    config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", ws="none", lifespan="off", access_log=False, log_level="warning"
+    config = uvicorn.Config(  # as gateway/cli/serve.py has it
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        log_level="warning",
+        timeout_keep_alive=75,
     )
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -1,8 +1,8 @@
 """The bare client: what a Python process can POST at all from this core, with none of our work.
 
 ``python -m bench.bare_client URL BODY_FILE CONCURRENCY WINDOW_S`` posts the same body over and over, ``CONCURRENCY`` at
-once, and prints ``{"delivered": …, "failed": …, "elapsed_s": …}``. No log, no signature, no settling: the number to
-which delivery is compared. The client library is the gateway's own, pyreqwest.
+once, and prints ``{"delivered": …, "failed": …, "elapsed_s": …, "cpu_s": …}``. No log, no signature, no settling: the
+number to which delivery is compared. The client library is the gateway's own, pyreqwest.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ class Posted(msgspec.Struct, frozen=True):
     delivered: int
     failed: int
     elapsed_s: float
+    cpu_s: float
+    """Processor time of the loop, the client's threads included."""
 
 
 async def post(url: str, body: bytes, concurrency: int, window_s: float) -> Posted:
@@ -31,7 +33,7 @@ async def post(url: str, body: bytes, concurrency: int, window_s: float) -> Post
     headers = {"content-type": "application/json"}
     client = ClientBuilder().follow_redirects(False).no_proxy().default_headers(headers).build()
     async with client:
-        start_s = time.perf_counter()
+        start_s, start_cpu_s = time.perf_counter(), time.process_time()
         end_s = start_s + window_s
 
         async def worker() -> None:
@@ -44,7 +46,7 @@ async def post(url: str, body: bytes, concurrency: int, window_s: float) -> Post
                     failed += 1
 
         await asyncio.gather(*(worker() for _ in range(concurrency)))
-        return Posted(delivered, failed, time.perf_counter() - start_s)
+        return Posted(delivered, failed, time.perf_counter() - start_s, time.process_time() - start_cpu_s)
 
 
 def main() -> None:

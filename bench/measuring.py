@@ -15,7 +15,7 @@ from bench.machine import Cores
 from bench.process import BenchError, Child
 from bench.subject import Gateway, StoreFacts, problem_with
 
-CONNECTIONS = 64
+CONNECTIONS = 256
 """Connections of the client where it sends as fast as answers come; more only make the queue longer."""
 
 
@@ -145,6 +145,13 @@ class RefusedError(Exception):
         self.store = store
 
 
+class Bare(msgspec.Struct, frozen=True):
+    """The bare server, running."""
+
+    port: int
+    pid: int
+
+
 class Backlog(msgspec.Struct, frozen=True):
     """A store that holds events nobody has read."""
 
@@ -201,14 +208,14 @@ class Bench:
         return self._warm_up
 
     @contextmanager
-    def bare(self, cores: Collection[int] | None) -> Iterator[int]:
-        """The bare server, warmed up; yields its port."""
+    def bare(self, cores: Collection[int] | None) -> Iterator["Bare"]:
+        """The bare server, warmed up."""
         place = self.place("bare")
         with Child([sys.executable, "-m", "bench.bare"], log=place / "bare.log", cores=cores, stop_within_s=5) as child:
             port = child.until(lambda: _first_number(child.output()), what="port", within_s=15)
             around = None if cores is None else self.cores.around
             send(port, self.warm_up(), window_s=0.5, connections=64, log=place / "wrk.log", cores=around, wrap=True)
-            yield port
+            yield Bare(port, child.pid)
 
     def bare_rate(self, port: int, *, connections: int = CONNECTIONS, cores: Collection[int] | None) -> Sent:
         """What the bare server does now. Raises ``RefusedError``."""

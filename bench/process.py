@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -146,7 +148,22 @@ def resident_bytes(pid: int) -> int:
     return 0
 
 
-def cpu_s(pid: int) -> float:
-    """Processor time a process has used, user and system, in seconds (``proc(5)``, fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+class CpuUse(msgspec.Struct, frozen=True):
+    """What the kernel's scheduler counted for all threads of a process, in seconds."""
+
+    ran_s: float
+    waited_s: float
+    """Ready to run while somebody else had the core."""
+
+    def since(self, before: "CpuUse") -> "CpuUse":
+        """The use between two looks."""
+        return CpuUse(self.ran_s - before.ran_s, self.waited_s - before.waited_s)
+
+
+def cpu_use(pid: int) -> CpuUse:
+    """Ask the scheduler: ``/proc/<pid>/task/*/schedstat`` holds nanoseconds run and nanoseconds waited."""
+    ran = waited = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        fields = (task / "schedstat").read_text().split()
+        ran, waited = ran + int(fields[0]), waited + int(fields[1])
+    return CpuUse(ran / 1e9, waited / 1e9)

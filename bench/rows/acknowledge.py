@@ -30,9 +30,9 @@ def measure(bench: Bench, row: Row) -> Result:
     """Hold half the gateway's top rate against the bare handler and the gateway by turns; time fsyncs after each."""
     rate_per_s = top_rate(bench) / 2
     ours, bare, disk, store, rounds = [], [], [], "", []
-    with bench.bare(bench.cores.measured) as bare_port:
+    with bench.bare(bench.cores.measured) as server:
         for _ in range(bench.effort.rounds):
-            bare.append(paced(bench, bare_port, rate_per_s, wrap=True).p99_ms)
+            bare.append(paced(bench, server.port, rate_per_s, wrap=True).p99_ms)
             sent, cost, store = ours_paced(bench, rate_per_s)
             ours.append(sent.p99_ms)
             disk.append(cost)

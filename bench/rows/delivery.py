@@ -9,7 +9,7 @@ import msgspec
 
 from bench.bare_client import Posted
 from bench.measuring import Backlog, Bench, Budget, RefusedError, Result, Row, about, per_s, result
-from bench.process import Child, cpu_s
+from bench.process import Child, cpu_use
 from bench.sink import Sink
 from bench.subject import SUBSCRIBER, Gateway
 
@@ -22,13 +22,15 @@ def measure(bench: Bench, row: Row) -> Result:
     backlog = bench.backlog(bench.effort.backlog)
     body = bench.directory / "delivered-body"
     body.write_bytes(backlog.body)
-    ours, bare, busy, store = [], [], [], ""
+    ours, bare, our_us, bare_us, store = [], [], [], [], ""
     with Sink(bench.place("sink") / "nginx", bench.cores.around) as sink:
         for _ in range(bench.effort.rounds):
-            bare.append(bare_client(bench, sink, body))
-            rate, load, store = deliver(bench, sink, backlog)
+            rate, cpu_us = bare_client(bench, sink, body)
+            bare.append(rate)
+            bare_us.append(cpu_us)
+            rate, cpu_us, store = deliver(bench, sink, backlog)
             ours.append(rate)
-            busy.append(load)
+            our_us.append(cpu_us)
     return result(
         row,
         [mine / other for mine, other in zip(ours, bare, strict=True)],
@@ -36,25 +38,25 @@ def measure(bench: Bench, row: Row) -> Result:
         bare=per_s(statistics.median(bare)),
         store=store,
         notes=[
-            f"{backlog.count} events of {len(backlog.body)} bytes, {CONCURRENCY} at once;"
-            f" the gateway was busy {statistics.median(busy):.0%} of its core"
+            f"{backlog.count} events of {len(backlog.body)} bytes, {CONCURRENCY} at once; of its core a delivery took"
+            f" {statistics.median(our_us):.1f} µs, a bare post {statistics.median(bare_us):.1f} µs"
         ],
     )
 
 
-def bare_client(bench: Bench, sink: Sink, body: Path) -> float:
-    """Posts a second of the bare loop. Raises ``RefusedError`` if the sink refused any."""
-    window_s = bench.window_s
+def bare_client(bench: Bench, sink: Sink, body: Path) -> tuple[float, float]:
+            f"{backlog.count} events of {len(backlog.body)} bytes, {CONCURRENCY} at once; of its core a delivery"
+            f" took {statistics.median(our_us):.1f} µs, a bare post {statistics.median(bare_us):.1f} µs"
     argv = [*(sys.executable, "-m", "bench.bare_client", sink.url, str(body)), str(CONCURRENCY), str(window_s)]
     with Child(argv, log=bench.directory / "bare-client.log", cores=bench.cores.measured) as child:
         posted = msgspec.json.decode(child.finish(within_s=window_s + 30).splitlines()[-1], type=Posted)
     if posted.failed:
         raise RefusedError(f"the sink refused {posted.failed} posts of the bare client")
-    return posted.delivered / posted.elapsed_s
+    return posted.delivered / posted.elapsed_s, posted.cpu_s / posted.delivered * 1e6
 
 
 def deliver(bench: Bench, sink: Sink, backlog: Backlog) -> tuple[float, float, str]:
-    """Deliver a copy of the backlog: events a second, how busy the gateway was, the store.
+    """Deliver a copy of the backlog: events a second, processor time an event in µs, the store.
 
     The clock runs from the first event seen at the sink until the ledger has none pending. Raises ``RefusedError``
     unless every event came exactly once.
@@ -67,7 +69,7 @@ def deliver(bench: Bench, sink: Sink, backlog: Backlog) -> tuple[float, float, s
         first = gateway.child.until(
             lambda: (sink.received() - before) or None, what="delivery", within_s=60, every_s=0.002
         )
-        start_s, start_cpu_s = time.monotonic(), cpu_s(gateway.pid)
+        start_s, start_use = time.monotonic(), cpu_use(gateway.pid)
         gateway.child.until(
             lambda: sink.received() - before >= backlog.count or None,
             what=f"delivery of {backlog.count} events",
@@ -78,7 +80,7 @@ def deliver(bench: Bench, sink: Sink, backlog: Backlog) -> tuple[float, float, s
             lambda: gateway.progress().pending == 0 or None, what="end of pending", within_s=15, every_s=0.002
         )
         elapsed_s = time.monotonic() - start_s
-        busy = (cpu_s(gateway.pid) - start_cpu_s) / elapsed_s
+        ran_s = cpu_use(gateway.pid).since(start_use).ran_s
         facts, progress = gateway.facts(), gateway.progress()
         received = sink.received() - before
         account = gateway.ledger()["subscribers"][SUBSCRIBER]
@@ -89,7 +91,8 @@ def deliver(bench: Bench, sink: Sink, backlog: Backlog) -> tuple[float, float, s
             about(facts),
         )
     bench.clear(place)
-    return (backlog.count - first) / elapsed_s, busy, about(facts)
+    delivered = backlog.count - first
+    return delivered / elapsed_s, ran_s / delivered * 1e6, about(facts)
 
 
 ROW = Row("delivery", "delivery from a backlog ÷ bare client loop", Budget(0.55, 0.75), measure)

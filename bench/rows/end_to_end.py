@@ -14,9 +14,9 @@ DRAINED_WITHIN_S = 120
 def measure(bench: Bench, row: Row) -> Result:
     """Alternate the bare handler and the whole gateway; a round's rate is the smaller of in and out."""
     ours, bare, ways_in, ways_out, store = [], [], [], [], ""
-    with bench.bare(None) as bare_port, Sink(bench.place("sink") / "nginx", None) as sink:
+    with bench.bare(None) as server, Sink(bench.place("sink") / "nginx", None) as sink:
         for _ in range(bench.effort.rounds):
-            bare.append(bench.bare_rate(bare_port, cores=None).per_s)
+            bare.append(bench.bare_rate(server.port, cores=None).per_s)
             rate_in, rate_out, store = both_ways(bench, sink)
             ways_in.append(rate_in)
             ways_out.append(rate_out)

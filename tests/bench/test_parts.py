@@ -124,7 +124,8 @@ def test_the_client_counts_what_the_bare_server_answered(tmp_path: Path) -> None
     """Every request that was sent was answered 200 and counted, at full speed and at a held rate."""
     bench = Bench(tmp_path, cores(), QUICK, no_words)
     requests = make_requests(tmp_path / "few", 500)
-    with bench.bare(None) as port:
+    with bench.bare(None) as server:
+        port = server.port
         all_of_them = send(port, requests, window_s=WINDOW_S, connections=8, log=tmp_path / "log", cores=None)
         assert (all_of_them.sent, all_of_them.ok, all_of_them.not_ok) == (500, 500, 0)
         again = send(port, requests, window_s=WINDOW_S, connections=8, log=tmp_path / "log", cores=None, wrap=True)
