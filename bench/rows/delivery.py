@@ -45,8 +45,11 @@ def measure(bench: Bench, row: Row) -> Result:
 
 
 def bare_client(bench: Bench, sink: Sink, body: Path) -> tuple[float, float]:
-            f"{backlog.count} events of {len(backlog.body)} bytes, {CONCURRENCY} at once; of its core a delivery"
-            f" took {statistics.median(our_us):.1f} µs, a bare post {statistics.median(bare_us):.1f} µs"
+    """Posts a second of the bare loop, and processor time a post in µs.
+
+    Raises ``RefusedError`` if the sink refused any.
+    """
+    window_s = bench.window_s
     argv = [*(sys.executable, "-m", "bench.bare_client", sink.url, str(body)), str(CONCURRENCY), str(window_s)]
     with Child(argv, log=bench.directory / "bare-client.log", cores=bench.cores.measured) as child:
         posted = msgspec.json.decode(child.finish(within_s=window_s + 30).splitlines()[-1], type=Posted)
