@@ -2,5 +2,6 @@
 
 Start with ``contract.py``: it is both the interface and the guide for adding a provider. ``registry.py`` finds the
 adapters; ``engium.py``, ``aivo_engage.py``, ``enviaai.py``, ``flexengage.py`` and ``generic_chat.py`` are the ones that
-come along. Imports run ``schemas ← adapters ← gateway``, never back.
+come along. What they share: ``decoding.py`` (bytes → values), ``reading.py`` (values → checked values), ``proving.py``
+(HMACs), ``sampling.py`` (fresh bodies for the simulator). Imports run ``schemas ← adapters ← gateway``, never back.
 """

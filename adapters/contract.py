@@ -18,19 +18,25 @@ To add a provider:
 
 1. Write ``adapters/<name>.py`` with ``ADAPTER = Adapter(name="<name>", …)``. Mark in its docstring what the provider
    documents (D, with the page) and what you inferred (I).
-2. Prove over the *raw bytes* of ``request.body``, never over a re-encoding, and compare bytes with ``secrets_equal``.
-   The algorithm comes from the adapter or the source's settings, never from the request. Any input whatever may only
-   end in a ``Proof`` or in ``NotProven``.
+   What a body holds, and a sample of every event, goes to ``schemas/<name>.py``; ``sampling.fill`` makes fresh ones.
+2. Prove over the *raw bytes* of ``request.body``, never over a re-encoding, and compare bytes with ``secrets_equal``
+   (``proving.check_hmac`` does both). The algorithm comes from the adapter or the source's settings, never from the
+   request. Any input whatever may only end in a ``Proof`` or in ``NotProven``.
 3. Map with tables: provider's name → canonical type; a second table of names that are ignored on purpose, each with its
-   reason; everything else becomes ``other`` and is kept. Read tolerantly: unknown fields are not errors.
+   reason; everything else becomes ``other`` and is kept. Read tolerantly, with ``reading``: unknown fields are not
+   errors, and a value of the wrong type counts as absent. Where a second field decides the type, a name in the table is
+   ``<name>.<value>``.
 4. Choose the dedupe parts: the provider's name of the event first; then an id that is *documented* as unique, with the
    account. Where that is inferred, add the account and ``body_sha256`` too: two events too many are harmless, one
    dropped too many is a loss. A part that is missing (``None`` or empty) is replaced by the body's hash.
 5. Put one folder a case under ``tests/fixtures/<name>/<event>__<variant>/``: ``body.raw`` and ``headers.json`` exactly
    as sent, ``expected.json``, and ``about.toml`` with where it comes from and how the signature was made with another
-   tool. The conformance suite (``gateway.testing``) finds adapter and cases by itself and names the clause that fails.
+   tool (``gateway/conformance/cases.py`` shows one). The conformance suite finds adapter and cases by itself and names
+   the clause that fails. Outside this repository one line does it:
+   ``TestAcme = gateway.testing.adapter_suite("acme.py", Path("fixtures"))``.
 
-Source of the contract: the project's design, "Adapters"; each rule has a test in ``gateway/testing.py``.
+Each rule is a clause in ``gateway/conformance/``, and each clause has an adapter that breaks it in
+``tests/broken_adapters/``.
 """
 
 import hashlib

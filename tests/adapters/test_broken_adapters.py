@@ -2,7 +2,10 @@
 
 import importlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -56,6 +59,34 @@ def test_an_adapter_or_a_folder_that_is_not_there_is_a_failed_test(tmp_path: Pat
         adapter_suite("enviai", FIXTURES)().test_pure()
     with pytest.raises(AssertionError, match="holds no cases"):
         adapter_suite(sound.ADAPTER, tmp_path)().test_pure()
+
+
+def test_the_suite_is_one_line_outside_this_repository(tmp_path: Path) -> None:
+    """An adapter in a file of its own, its fixtures beside it: pytest collects the clauses and shows the one broken."""
+    shutil.copy(BROKEN / "sound.py", tmp_path)
+    shutil.copytree(FIXTURES, tmp_path / "fixtures")
+    clocked = (BROKEN / "sound.py").read_text().replace('name="sound"', 'name="clocked"')
+    clocked += "\nfrom time import time\nfrom msgspec.structs import replace\n"
+    clocked += "ADAPTER = replace(ADAPTER, key_wanted=lambda *_: None if time() else None)\n"
+    (tmp_path / "clocked.py").write_text(clocked)
+    (tmp_path / "test_mine.py").write_text(
+        "from pathlib import Path\n"
+        "from gateway.testing import adapter_suite\n"
+        'TestSound = adapter_suite("sound.py", Path("fixtures"), examples=5)\n'
+        'TestClocked = adapter_suite("clocked.py", Path("fixtures"), examples=5)\n'
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "TestSound or pure", "test_mine.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert f"1 failed, {len(CLAUSES)} passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "clocked breaks the clause pure." in ran.stdout
+    assert "To mend it: take the time from now_ms" in ran.stdout
 
 
 def _fixtures_of(broken: ModuleType, folder: Path) -> Path:
