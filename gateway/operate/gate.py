@@ -5,6 +5,7 @@ from typing import Any
 from litestar.connection import ASGIConnection, Request
 from litestar.enums import RequestEncodingType
 from litestar.handlers.base import BaseRouteHandler
+from litestar.types import Guard
 
 from gateway import problems
 from gateway.operate.access import Access, Identity, Role, is_csrf_token, may
@@ -14,22 +15,22 @@ COOKIE = "gateway_session"
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf_token"
 
+Connection = ASGIConnection[Any, Any, Any, Any]
+
 _HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 
-class Gate:
-    """Checks who asks, what they may, and that a browser was not sent by somebody else's page."""
+def gate(access: Access) -> Guard:
+    """A guard that checks who asks, what they may, and that a browser was not sent by somebody else's page.
 
-    def __init__(self, access: Access) -> None:
-        self.access = access
+    It lets through with ``connection.user`` set to the ``Identity``, or raises ``Refused``. A route needs the role in
+    ``opt["role"]``; without one, ``read`` for looking and ``operate`` for anything else.
+    """
 
-    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        """Let through, with ``connection.user`` set to the ``Identity``, or raise ``Refused``.
-
-        A route needs the role in ``opt["role"]``; without one, ``read`` for looking and ``operate`` for anything else.
-        """
+    # A closure: Litestar copies guards deeply, and an object here would check a copy of all sessions.
+    async def check(connection: Connection, handler: BaseRouteHandler) -> None:
         method = str(connection.scope.get("method", "GET"))
-        identity = self.identify(connection)
+        identity = _identify(access, connection)
         if identity is None:
             raise Refused(
                 problems.NO_TOKEN,
@@ -43,17 +44,20 @@ class Gate:
             await _check_csrf(connection, identity)
         connection.scope["user"] = identity
 
-    def identify(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Identity | None:
-        """Who asks: by token if one is sent (a wrong one is not made good by a cookie), else by session."""
-        header = connection.headers.get("authorization")
-        if header is not None:
-            scheme, _, secret = header.partition(" ")
-            return self.access.by_token(secret.strip()) if scheme.lower() == "bearer" else None
-        cookie = connection.cookies.get(COOKIE)
-        return self.access.by_session(cookie) if cookie else None
+    return check
 
 
-async def _check_csrf(connection: ASGIConnection[Any, Any, Any, Any], identity: Identity) -> None:
+def _identify(access: Access, connection: Connection) -> Identity | None:
+    """Who asks: by token if one is sent (a wrong one is not made good by a cookie), else by session."""
+    header = connection.headers.get("authorization")
+    if header is not None:
+        scheme, _, secret = header.partition(" ")
+        return access.by_token(secret.strip()) if scheme.lower() == "bearer" else None
+    cookie = connection.cookies.get(COOKIE)
+    return access.by_session(cookie) if cookie else None
+
+
+async def _check_csrf(connection: Connection, identity: Identity) -> None:
     given = connection.headers.get(CSRF_HEADER, "")
     if not given and isinstance(connection, Request):
         kind, _ = connection.content_type

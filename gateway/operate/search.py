@@ -16,12 +16,11 @@ import msgspec
 
 from gateway import problems
 from gateway.delivery.attempt import encode
-from gateway.delivery.matching import pattern_problem
 from gateway.operate.masking import CREDENTIAL, mask_event
 from gateway.operate.refusals import Refused
 from gateway.operate.sight import Sight
 from gateway.store.log import Entry, PartitionLog, received_ms
-from schemas.event import CREDENTIAL_TYPE
+from schemas.event import CREDENTIAL_TYPE, EVENT_TYPES
 from schemas.timestamps import parse_iso_ms
 
 Order = Literal["oldest", "newest"]
@@ -75,8 +74,11 @@ def read_types(text: str) -> tuple[str, ...]:
     """Types or globs, separated by commas. Raises ``Refused`` for one that no event can have."""
     patterns = tuple(part.strip() for part in text.split(",") if part.strip())
     for pattern in patterns:
-        if (problem := pattern_problem(pattern)) is not None:
-            raise Refused(problems.BAD_REQUEST, f"type: {problem}")
+        if not any(_covers(pattern, known) for known in EVENT_TYPES):
+            raise Refused(
+                problems.BAD_REQUEST,
+                f"type: no event has the type {pattern}; write a type, a family such as message.*, or *",
+            )
     return patterns
 
 

@@ -15,7 +15,7 @@ from gateway.operate.masking import mask_text, secrets_of
 from gateway.operate.search import Found
 from gateway.operate.sight import Sight
 from gateway.operate.troubles import does
-from gateway.operate.views import DeliveryState
+from gateway.operate.views import DeliveryState, DeliveryStateName
 from gateway.store.dead_letters import DeadLetter, split
 from gateway.store.ledger import subscribers_of
 from gateway.store.parked import Parked
@@ -112,19 +112,16 @@ def _without_trace(name: str, seq: int, numbers: _Numbers, wanted: bool) -> Deli
         )
     if seq > numbers.cursor:
         return DeliveryState(subscriber=name, state="pending", certain=True, words=f"{name} has not read this far")
-    also = []
-    if numbers.discarded:
-        also.append("discarded")
+    also = ["discarded"] if numbers.discarded else []
     if wanted:
-        if numbers.filtered:
-            also.insert(0, "filtered")
-        certain = not also
-        words = "delivered" if certain else f"delivered, by the types of today ({_or(also)} if they were others then)"
-        return DeliveryState(subscriber=name, state="delivered", certain=certain, words=words)
-    if numbers.delivered:
-        also.insert(0, "delivered")
-    words = f"filtered: {name} does not ask for this type" + ("" if not also else f" today (or {_or(also)})")
-    return DeliveryState(subscriber=name, state="filtered", certain=not also, words=words)
+        also = (["filtered"] if numbers.filtered else []) + also
+        state: DeliveryStateName = "delivered"
+        words = f"{name} answered 2xx" if not also else f"by the types of today; it could also have been {_or(also)}"
+    else:
+        also = (["delivered"] if numbers.delivered else []) + also
+        state = "filtered"
+        words = f"{name} does not ask for this type" + (f" today; if it did then, it was {_or(also)}" if also else "")
+    return DeliveryState(subscriber=name, state=state, certain=not also, words=words)
 
 
 def _or(words: Sequence[str]) -> str:

@@ -169,11 +169,13 @@ def _state(
     if parked:
         when = "now" if waiting.next_due_ms is None else _in_words((waiting.next_due_ms - now_ms) / 1000)
         why = f", mostly {waiting.commonest_cause}" if waiting.commonest_cause else ""
-        return "retrying", f"{parked} failed and wait for another attempt{why}; the next is due {when}"
+        wait = "waits" if parked == 1 else "wait"
+        return "retrying", f"{parked} failed and {wait} for another attempt{why}; the next is due {when}"
     if line.pending and oldest_s is not None and oldest_s > BEHIND_S:
-        return "behind", f"{line.pending} wait, the oldest for {duration(oldest_s)}"
+        wait = "waits" if line.pending == 1 else "wait"
+        return "behind", f"{line.pending} {wait}, the oldest for {duration(oldest_s)}"
     if line.pending:
-        return "delivering", f"{line.pending} on their way"
+        return "delivering", f"{line.pending} on the way"
     return "up_to_date", "nothing waits"
 
 

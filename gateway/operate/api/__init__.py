@@ -8,7 +8,7 @@ from gateway.operate.access import Access
 from gateway.operate.api import dead, events, kept, overview, stream
 from gateway.operate.api.description import openapi_config
 from gateway.operate.desk import Desk
-from gateway.operate.gate import Gate
+from gateway.operate.gate import gate
 from gateway.operate.refusals import SECURITY_HEADERS, exception_handlers
 
 __all__ = ["api_routes", "exception_handlers", "openapi_config"]
@@ -28,7 +28,7 @@ def api_routes(desk: Desk, access: Access) -> list[Any]:
                 *dead.routes(desk),
                 *kept.routes(desk),
             ],
-            guards=[Gate(access)],
+            guards=[gate(access)],
             exception_handlers=exception_handlers(),
             request_max_body_size=MAX_BODY_BYTES,
             response_headers=SECURITY_HEADERS,

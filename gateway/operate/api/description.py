@@ -8,7 +8,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 
 from gateway.operate.access import Access
-from gateway.operate.gate import Gate
+from gateway.operate.gate import gate
 from gateway.operate.refusals import SECURITY_HEADERS
 
 
@@ -21,7 +21,7 @@ def openapi_config(access: Access) -> OpenAPIConfig:
         openapi_router=Router(
             "/schema",
             route_handlers=[],
-            guards=[Gate(access)],
+            guards=[gate(access)],
             include_in_schema=False,
             response_headers=SECURITY_HEADERS,
         ),

@@ -1,11 +1,32 @@
-"""The pages."""
+"""The pages: rendered here, every state in the URL, no request to another host, readable without scripts."""
 
 from typing import Any
 
+from litestar import Router
+
 from gateway.operate.access import Access
+from gateway.operate.dashboard import lists, login, pages
+from gateway.operate.dashboard.rendering import exception_handlers
 from gateway.operate.desk import Desk
+from gateway.operate.gate import gate
+
+MAX_BODY_BYTES = 64 * 1024
 
 
 def page_routes(desk: Desk, access: Access) -> list[Any]:
-    """The routes."""
-    return []
+    """All pages, behind the gate; and the way in, before it."""
+    check = gate(access)
+    shared: dict[str, Any] = {
+        "exception_handlers": exception_handlers(),
+        "request_max_body_size": MAX_BODY_BYTES,
+        "include_in_schema": False,
+    }
+    return [
+        Router("/login", route_handlers=login.open_routes(access), **shared),
+        Router(
+            "/",
+            route_handlers=[*pages.routes(desk), *lists.routes(desk), *login.closed_routes(access)],
+            guards=[check],
+            **shared,
+        ),
+    ]

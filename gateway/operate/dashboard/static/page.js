@@ -1,0 +1,70 @@
+// Keeps the parts marked data-live up to date by fetching the same page again, and copies what stands in an element.
+// Everything works without it, by reloading.
+"use strict";
+
+const EVERY_MS = 2000;
+let answeredAt = Date.now();
+
+function swap(fresh) {
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const next = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
+    if (!next || next.innerHTML === part.innerHTML) continue;
+    // Not while somebody reads, selects or types in it.
+    if (part.contains(document.activeElement) || part.querySelector("details[open]") || selected(part)) continue;
+    const before = new Map([...part.querySelectorAll("[data-value]")].map((each) => [each.dataset.value, each.textContent]));
+    part.replaceChildren(...next.cloneNode(true).childNodes);
+    for (const each of part.querySelectorAll("[data-value]")) {
+      if (before.has(each.dataset.value) && before.get(each.dataset.value) !== each.textContent) each.classList.add("changed");
+    }
+  }
+  document.title = fresh.title;
+}
+
+function selected(part) {
+  const selection = document.getSelection();
+  return selection && !selection.isCollapsed && selection.containsNode(part, true);
+}
+
+function pulse(alive) {
+  const mark = document.getElementById("pulse");
+  if (!mark) return;
+  mark.hidden = false;
+  mark.className = alive ? "alive" : "silent";
+  mark.textContent = alive ? ", live" : `; the gateway has not answered for ${Math.round((Date.now() - answeredAt) / 1000)} s`;
+}
+
+async function refresh() {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(8000) });
+    if (answer.status === 401) return location.reload();
+    if (!answer.ok) throw new Error(String(answer.status));
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    answeredAt = Date.now();
+    swap(fresh);
+    pulse(true);
+  } catch {
+    pulse(false);
+  }
+}
+
+async function keepFresh() {
+  if (!document.querySelector("[data-live]")) return;
+  pulse(true);
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+    await refresh();
+  }
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) continue;  // not on plain http of another machine
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
+}
+
+keepFresh();
