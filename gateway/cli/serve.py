@@ -89,7 +89,7 @@ async def _serve(
 
     server = Server(
         uvicorn.Config(
-            gateway.app,
+            gateway.asgi,
             http="httptools",
             ws="none",
             lifespan="off",
