@@ -6,9 +6,15 @@ after a failover or a restart with another file. ``WAITAOF`` would not do: Valke
 
 Retries of the client library are off: it sends a script again by itself when a reply was lost, and three events would
 be logged but six counted (measured). Repeating is the committer's business, with batch numbers.
+
+So are its time-outs: it sends under ``asyncio.wait_for``, which before Python 3.12 loses a cancellation that comes in
+the turn of the loop in which the send ends (measured; a stopping gateway then waited for ever), and costs a task for
+each command. ``asyncio.timeout`` around the whole command does neither.
 """
 
+import asyncio
 import importlib.resources
+from collections.abc import Awaitable
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
@@ -29,6 +35,7 @@ WANTED = {
 """Setting of the server → value it must have, line to write in its configuration."""
 
 REPLY_TIMEOUT_S = 5.0
+"""For a whole command: connecting, its check, sending, and the reply."""
 CONNECT_TIMEOUT_S = 2.0
 
 
@@ -67,7 +74,7 @@ class Store:
             timeout=REPLY_TIMEOUT_S,
             redis_connect_func=self._on_connect,
             retry=Retry(NoBackoff(), 0),
-            socket_timeout=REPLY_TIMEOUT_S,
+            socket_timeout=None,
             protocol=2,
             **arguments,
         )
@@ -106,20 +113,13 @@ class Store:
         """
         sha = self._scripts.get(name)
         try:
-            if sha is None:
-                sha = await self._load(name)
-            try:
-                return await self._evalsha(sha, keys, args)
-            except NoScriptError:  # the server was restarted; nothing has run
-                return await self._evalsha(await self._load(name), keys, args)
-        except ResponseError as error:
-            raise unavailable(error) or error from None
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"the store did not answer: {error}") from error
+            return await self._within_time(self._evalsha(sha or await self._load(name), keys, args))
+        except NoScriptError:  # the server was restarted; nothing has run
+            return await self._within_time(self._evalsha(await self._load(name), keys, args))
 
     async def _load(self, name: str) -> str:
         text = (importlib.resources.files("gateway.store") / "lua" / f"{name}.lua").read_text("utf-8")
-        sha = _text(await self.client.script_load(text))
+        sha = _text(await self.call("SCRIPT", "LOAD", text))
         self._scripts[name] = sha
         return sha
 
@@ -128,12 +128,7 @@ class Store:
 
     async def call(self, *command: Any) -> Any:
         """Run one command that may be repeated or that only reads. Raises ``StoreUnavailable``."""
-        try:
-            return await self._execute(*command)
-        except ResponseError as error:
-            raise unavailable(error) or error from None
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"the store did not answer: {error}") from error
+        return await self._within_time(self._execute(*command))
 
     async def many(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         """Run commands that only read in one round trip, not as one step. Raises ``StoreUnavailable``."""
@@ -142,12 +137,8 @@ class Store:
         pipe = self.client.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)
-        try:
-            return await pipe.execute()
-        except ResponseError as error:
-            raise unavailable(error) or error from None
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"the store did not answer: {error}") from error
+        found: list[Any] = await self._within_time(pipe.execute())
+        return found
 
     async def info(self, section: str) -> dict[str, str]:
         """What the server says of itself (``INFO``), field by field."""
@@ -160,6 +151,20 @@ class Store:
 
     async def _execute(self, *command: Any) -> Any:
         return await self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+
+    async def _within_time(self, asked: Awaitable[Any]) -> Any:
+        """Wait for a reply, and give every way in which none comes its name."""
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT_S):
+                return await asked
+        except TimeoutError:
+            raise StoreUnavailable(f"the store did not answer within {REPLY_TIMEOUT_S:g} s") from None
+        except NoScriptError:
+            raise
+        except ResponseError as error:
+            raise unavailable(error) or error from None
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"the store did not answer: {error}") from error
 
     async def close(self) -> None:
         """Close all connections."""

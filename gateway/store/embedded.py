@@ -124,18 +124,15 @@ class EmbeddedStore:
 
     async def _answers(self) -> bool:
         try:
-            reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(self.socket)), 1)
+            async with asyncio.timeout(1):
+                reader, writer = await asyncio.open_unix_connection(str(self.socket))
+                try:
+                    writer.write(b"*1\r\n$4\r\nPING\r\n")
+                    return await reader.readline() == b"+PONG\r\n"
+                finally:
+                    writer.transport.abort()
         except (OSError, TimeoutError):
             return False
-        try:
-            writer.write(b"*1\r\n$4\r\nPING\r\n")
-            return await asyncio.wait_for(reader.readline(), 1) == b"+PONG\r\n"
-        except (OSError, TimeoutError):
-            return False
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
     async def _keep_running(self) -> None:
         """Start the server again when it dies, whether it was ours or another process's."""
@@ -181,10 +178,11 @@ class EmbeddedStore:
 
     async def _shutdown_attached(self) -> None:
         with contextlib.suppress(OSError, TimeoutError):
-            _, writer = await asyncio.wait_for(asyncio.open_unix_connection(str(self.socket)), 1)
-            writer.write(b"*1\r\n$8\r\nSHUTDOWN\r\n")
-            await writer.drain()
-            writer.close()
+            async with asyncio.timeout(1):
+                _, writer = await asyncio.open_unix_connection(str(self.socket))
+                writer.write(b"*1\r\n$8\r\nSHUTDOWN\r\n")
+                await writer.drain()
+                writer.close()
 
     def _ballast(self) -> None:
         ballast = self.directory / "ballast"

@@ -6,6 +6,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from gateway.errors import StoreUnavailable
+from gateway.store import connection as connection_module
 from gateway.store.dead_letters import DeadLetters
 from gateway.store.parked import Change
 from tests.store.partition import NOW_MS, Partition, dead, event, park
@@ -109,7 +110,7 @@ def test_what_no_waiting_mends_is_not_called_unavailable(server: StoreServer) ->
 
 def test_a_server_that_loads_its_data_is_unavailable(store_kind: Kind) -> None:
     """While a restarted server reads its log back in, commands are to be tried later, not failed for good."""
-    with running(store_kind, "--key-load-delay", "100") as loading:
+    with running(store_kind, "--key-load-delay", "40") as loading:
         loading.ask("EVAL", "for i = 1, 5000 do redis.call('SET', 'key-' .. i, i) end", 0)
         loading.kill()
 
@@ -142,7 +143,7 @@ def test_a_full_store_refuses_only_the_commit(store_kind: Kind) -> None:
                 await partition.commit(*[event(f"{number}", pad_bytes=5_000) for number in range(100)])
                 used = int((await store.info("memory"))["used_memory"])
                 await store.call("CONFIG", "SET", "maxmemory", used // 2)
-                with pytest.raises(StoreUnavailable, match="OOM|memory"):
+                with pytest.raises(StoreUnavailable, match="memory"):
                     await partition.commit(event("more"))
                 assert await store.call("EXISTS", partition.keys.seen_prefix + "evt_more") == 0
                 subscriber = await partition.subscriber()
@@ -158,3 +159,51 @@ def test_a_full_store_refuses_only_the_commit(store_kind: Kind) -> None:
                 assert await partition.commit(event("more")) == [101]
 
         asyncio.run(check())
+
+
+def test_a_task_that_asks_the_store_can_be_cancelled_at_any_moment(server: StoreServer) -> None:
+    """Story: the client library sent with ``asyncio.wait_for``, which before Python 3.12 loses a cancellation that
+    comes in the turn of the loop in which the send ends. Background work then went on for ever, and so did a stop."""
+
+    async def ask_for_ever(partition: Partition) -> None:
+        while True:
+            await partition.store.call("PING")
+            await partition.store.script("lease", [partition.keys.state], ["tester", 10_000, ""])
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            for turns in range(200):
+                task = asyncio.create_task(ask_for_ever(partition))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task], timeout=1)
+                assert task.cancelled(), f"it went on after {turns} turns"
+            assert await store.call("ECHO", "x") == b"x"  # and no connection was left with a reply in it
+
+    asyncio.run(check())
+
+
+def test_a_store_that_does_not_answer_is_unavailable(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A half-open connection does not hang who asks: commands, scripts and pipelines end in time."""
+    monkeypatch.setattr(connection_module, "REPLY_TIMEOUT_S", 0.05)
+
+    async def check() -> None:
+        async with proxied(server.socket) as proxy, server.store(url=proxy.url) as store:
+            partition = Partition(store)
+            await partition.commit(event("a"))
+            proxy.passing.clear()
+            proxy.deaf = True
+            for ask in (
+                lambda: partition.commit(event("b")),
+                lambda: store.call("PING"),
+                lambda: store.many([("PING",), ("PING",)]),
+            ):
+                with pytest.raises(StoreUnavailable, match="did not answer"):
+                    await ask()
+            proxy.deaf = False
+            proxy.passing.set()
+            assert await store.call("ECHO", "x") == b"x"
+
+    asyncio.run(check())

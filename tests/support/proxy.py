@@ -22,6 +22,8 @@ class Proxy:
         self.passing = asyncio.Event()
         """While cleared, replies of scripts are kept back; the client may have gone by the time it is set again."""
         self.passing.set()
+        self.deaf = False
+        """No reply passes, of whatever command."""
         self.refuse = False
         """New connections end as soon as they are made."""
         self.scripts = 0
@@ -86,6 +88,8 @@ class _Link:
 
     async def replies(self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await upstream.read(1 << 20):
+            if self._proxy.deaf:
+                continue
             if self._script:
                 if self._proxy.lose_replies:
                     self._proxy.lose_replies -= 1
