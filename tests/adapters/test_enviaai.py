@@ -87,6 +87,12 @@ def test_a_login_code_never_reaches_raw_or_other() -> None:
         assert ("canary" in repr(data(only))) is (name == "instance.qr_updated")
 
 
+def test_a_login_code_stays_out_of_events_that_everybody_receives() -> None:
+    """channel.qr_updated alone may carry it: subscribers to channel.* do not get that one by a pattern."""
+    only = draft(ADAPTER, _event("instance.connected", instanceId="i", qrCode="data:canary"))
+    assert (only.type, "qr_code" in data(only)) == ("channel.connected", False)
+
+
 def test_only_numbers_become_phones() -> None:
     """Ids of groups and devices stay ids."""
     for written, phone in (

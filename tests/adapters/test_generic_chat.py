@@ -53,6 +53,13 @@ def test_opening_a_source_weakens_no_proof_beside_it() -> None:
     assert method(ADAPTER, request(BODY), Source(name="chat", unauthenticated=True)) == "unauthenticated"
 
 
+@pytest.mark.parametrize("token", [None, b""])
+def test_no_token_is_never_the_right_one(token: bytes | None) -> None:
+    """Not even where the configured hash is that of nothing."""
+    source = Source(name="chat", path_token_sha256=hashlib.sha256(b"").digest())
+    assert "path_token" in refusal(ADAPTER, request(BODY, path_token=token), source)
+
+
 @pytest.mark.parametrize(
     ("client_ip", "is_allowed"),
     [
