@@ -12,7 +12,7 @@ from gateway.operate.cursor import read_dead_cursor, write_dead_cursor
 from gateway.operate.masking import mask_text, secrets_of
 from gateway.operate.refusals import Refused
 from gateway.operate.sight import Sight
-from gateway.operate.views import DeadItem, DeadMoved, DeadOrder, Page
+from gateway.operate.views import DeadItem, DeadMoved, DeadOrder, DeadPage
 from gateway.store.dead_letters import DeadLetter, DeadLetters
 from gateway.store.ledger import subscribers_of
 from schemas.timestamps import format_ms
@@ -44,9 +44,7 @@ class _Found(NamedTuple):
         return -self.letter.died_ms, self.shelf.subscriber, self.shelf.partition, self.letter.seq
 
 
-async def list_dead(
-    sight: Sight, subscriber: str | None, cause: str | None, after: str | None, limit: int
-) -> Page[DeadItem]:
+async def list_dead(sight: Sight, subscriber: str | None, cause: str | None, after: str | None, limit: int) -> DeadPage:
     """Part of the list. Raises ``Refused``, ``StoreUnavailable``."""
     boundary = None
     if after is not None:
@@ -69,7 +67,7 @@ async def list_dead(
     if rest:
         last = shown[-1]
         following = write_dead_cursor(last.letter.died_ms, last.shelf.subscriber, last.shelf.partition, last.letter.seq)
-    return Page(items=[_item(each, secrets) for each in shown], next=following)
+    return DeadPage(items=[_item(each, secrets) for each in shown], next=following)
 
 
 async def move_dead(sight: Sight, word: Literal["retry", "drop"], order: DeadOrder, who: str) -> DeadMoved:

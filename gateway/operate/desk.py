@@ -19,7 +19,7 @@ from gateway.operate.search import Filter, Gap, Order, Result, find, follow, sea
 from gateway.operate.sight import Deliveries, Sight, Stats
 from gateway.operate.states import delivery_states
 from gateway.operate.status import read_status
-from gateway.operate.views import DeadItem, DeadMoved, DeadOrder, EventDetail, KeptItem, Page, Status
+from gateway.operate.views import DeadMoved, DeadOrder, DeadPage, EventDetail, EventPage, KeptPage, Status
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from gateway.store.ledger import Ledger, make_ledger
@@ -74,12 +74,10 @@ class Desk:
         boundary = None if after is None else read_log_cursor(after, len(self.sight.logs))
         return await search(self.sight, wanted, order, boundary, limit)
 
-    async def events(
-        self, wanted: Filter, order: Order, after: str | None, limit: int, *, raw: bool
-    ) -> Page[msgspec.Raw]:
+    async def events(self, wanted: Filter, order: Order, after: str | None, limit: int, *, raw: bool) -> EventPage:
         """Events of the log as whole canonical events, login credentials masked."""
         result = await self.search(wanted, order, after, limit)
-        return Page(
+        return EventPage(
             items=[shown(found, raw=raw) for found in result.found],
             next=write_log_cursor(result.boundary) if result.more else None,
         )
@@ -115,7 +113,7 @@ class Desk:
         finally:
             self._followers -= 1
 
-    async def dead(self, subscriber: str | None, cause: str | None, after: str | None, limit: int) -> Page[DeadItem]:
+    async def dead(self, subscriber: str | None, cause: str | None, after: str | None, limit: int) -> DeadPage:
         """Dead letters, the latest first. Raises ``Refused``."""
         return await list_dead(self.sight, subscriber, cause, after, limit)
 
@@ -123,7 +121,7 @@ class Desk:
         """Try dead letters again with a fresh schedule, or give them up. Raises ``Refused``."""
         return await move_dead(self.sight, word, order, who)
 
-    async def kept(self, shelf: Shelf, after: str | None, limit: int) -> Page[KeptItem]:
+    async def kept(self, shelf: Shelf, after: str | None, limit: int) -> KeptPage:
         """Quarantine or the rejected, the newest first. Raises ``Refused``."""
         return await list_kept(self.sight, shelf, after, limit)
 

@@ -3,11 +3,11 @@
 from gateway.operate.cursor import read_kept_cursor, write_kept_cursor
 from gateway.operate.masking import mask_headers, mask_text, secrets_of
 from gateway.operate.sight import Sight
-from gateway.operate.views import KeptItem, Page
+from gateway.operate.views import KeptItem, KeptPage
 from gateway.store.quarantine import KeptAt, KeptRequests, Shelf
 
 
-async def list_kept(sight: Sight, shelf: Shelf, after: str | None, limit: int) -> Page[KeptItem]:
+async def list_kept(sight: Sight, shelf: Shelf, after: str | None, limit: int) -> KeptPage:
     """Part of a shelf. Raises ``Refused``, ``StoreUnavailable``."""
     boundary = None if after is None else read_kept_cursor(after)
     found: list[tuple[tuple[int, int], int, KeptAt]] = []
@@ -24,7 +24,7 @@ async def list_kept(sight: Sight, shelf: Shelf, after: str | None, limit: int) -
     shown = found[:limit]
     secrets = secrets_of(sight.config)
     following = write_kept_cursor(shown[-1][2].id, shown[-1][1]) if len(found) > limit else None
-    return Page(items=[_item(kept, secrets) for _, _, kept in shown], next=following)
+    return KeptPage(items=[_item(kept, secrets) for _, _, kept in shown], next=following)
 
 
 def _item(kept: KeptAt, secrets: tuple[str, ...]) -> KeptItem:

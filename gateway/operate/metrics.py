@@ -1,11 +1,174 @@
-"""``GET /metrics``."""
+"""``GET /metrics``: the numbers of the desk in Prometheus' text form.
 
+Labels are names from the configuration, HTTP statuses and the few words of the design; nothing a sender writes is ever
+a label, so their number is bounded. What counts from the start of the process and not of the store says so.
+"""
+
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from litestar import Response, Router, get
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
 from gateway.operate.access import Access
+from gateway.operate.api.documented import UNAVAILABLE, documented
 from gateway.operate.desk import Desk
+from gateway.operate.gate import gate
+from gateway.operate.refusals import SECURITY_HEADERS, exception_handlers
+from gateway.operate.sight import Stats
+from gateway.operate.views import SourceStatus, Status, StoreStatus, SubscriberStatus
 
 
 def metrics_routes(desk: Desk, access: Access) -> list[Any]:
-    """The route."""
-    return []
+    """The route, behind the gate."""
+
+    @get(
+        "/metrics",
+        summary="Metrics in Prometheus' text form",
+        operation_id="metrics",
+        media_type="text/plain",
+        responses=documented(UNAVAILABLE),
+    )
+    async def metrics() -> Response[bytes]:
+        status = await desk.status()
+        return Response(expose(status, desk.sight.stats), media_type=CONTENT_TYPE_PLAIN_0_0_4, headers=SECURITY_HEADERS)
+
+    return [
+        Router(
+            "/",
+            route_handlers=[metrics],
+            guards=[gate(access)],
+            exception_handlers=exception_handlers(),
+            tags=["metrics"],
+        )
+    ]
+
+
+def expose(status: Status, stats: Stats | None) -> bytes:
+    """The text of one scrape."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected([*_of_status(status), *_of_process(stats)]))
+    ProcessCollector(namespace="gateway", registry=registry)
+    return generate_latest(registry)
+
+
+class _Collected:
+    """What prometheus-client asks for: an object that hands out families."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _counter(name: str, doc: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"gateway_{name}", doc, labels=labels)
+
+
+def _gauge(name: str, doc: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"gateway_{name}", doc, labels=labels)
+
+
+def _of_status(status: Status) -> Iterator[Metric]:
+    unaccounted = _gauge("unaccounted_events", "Events that are in no place. Anything but 0 is a loss: gateway audit.")
+    unaccounted.add_metric([], status.ledger.unaccounted)
+    yield unaccounted
+    yield from _of_sources(status.sources)
+    yield from _of_subscribers(status.subscribers)
+    yield from _of_store(status.store)
+    troubles = _gauge("problems", "Open problems, by severity; gateway status says which.", "severity")
+    for severity in ("bad", "warn"):
+        troubles.add_metric([severity], sum(each.severity == severity for each in status.problems))
+    yield troubles
+
+
+def _of_sources(sources: Iterable[SourceStatus]) -> Iterator[Metric]:
+    requests = _counter("requests", "Requests at a known source, by what became of them.", "source", "outcome")
+    events = _counter("events", "Events, by what became of them.", "source", "outcome")
+    produced = _counter("events_produced", "Events that requests brought, duplicates included.", "source")
+    broken = _gauge("source_broken", "1 where the source's adapter cannot work: every request is a 503.", "source")
+    for source in sources:
+        account = source.account
+        for outcome in ("accepted", "ignored", "quarantined", "rejected"):
+            requests.add_metric([source.name, outcome], getattr(account.requests, outcome))
+        for outcome in ("logged", "duplicate", "spooled"):
+            events.add_metric([source.name, outcome], getattr(account.events, outcome))
+        produced.add_metric([source.name], account.events.produced)
+        broken.add_metric([source.name], source.broken is not None)
+    yield from (requests, events, produced, broken)
+
+
+def _of_subscribers(subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]:
+    offered = _counter("offered_events", "Events offered to a subscriber since it subscribed.", "subscriber")
+    settled = _counter("settled_events", "Events done with, by how.", "subscriber", "outcome")
+    pending = _gauge("pending_events", "Events not yet done with, by where they wait.", "subscriber", "where")
+    oldest = _gauge("oldest_pending_seconds", "Age of the oldest pending event; 0 without one.", "subscriber")
+    dead = _gauge("dead_letters", "Dead letters there are now.", "subscriber")
+    in_flight = _gauge("attempts_in_flight", "Attempts on the wire, in this process.", "subscriber")
+    unaccounted = _gauge("subscriber_unaccounted_events", "Offered events that are in no place.", "subscriber")
+    attempts = _counter(
+        "attempts", "Attempts of this process by how they ended: delivered, or the cause.", "subscriber", "outcome"
+    )
+    disabled = _gauge("subscriber_disabled", "1 where the subscriber answered 410 Gone.", "subscriber")
+    for each in subscribers:
+        offered.add_metric([each.name], each.offered)
+        for outcome in ("delivered", "filtered", "discarded"):
+            settled.add_metric([each.name, outcome], getattr(each, outcome))
+        for where in ("unread", "parked", "held"):
+            pending.add_metric([each.name, where], getattr(each, where))
+        oldest.add_metric([each.name], each.oldest_pending_s or 0)
+        dead.add_metric([each.name], each.dead)
+        in_flight.add_metric([each.name], each.in_flight)
+        unaccounted.add_metric([each.name], each.unaccounted)
+        for outcome, number in sorted(each.attempts.items()):
+            attempts.add_metric([each.name, outcome], number)
+        disabled.add_metric([each.name], each.state == "disabled")
+    yield from (offered, settled, pending, oldest, dead, in_flight, attempts, unaccounted, disabled)
+
+
+def _of_store(store: StoreStatus) -> Iterator[Metric]:
+    entries = _gauge("log_entries", "Entries of the log.", "partition")
+    log_bytes = _gauge("log_bytes", "Bytes of the events in the log, without the store's own overhead.", "partition")
+    sequence = _counter("log_sequence", "Last sequence number given.", "partition")
+    leased = _gauge("partition_leased", "1 while some process delivers from the partition.", "partition")
+    for each in store.partitions:
+        label = [str(each.number)]
+        entries.add_metric(label, each.log_entries)
+        log_bytes.add_metric(label, each.log_bytes)
+        sequence.add_metric(label, each.last_sequence)
+        leased.add_metric(label, each.owner is not None)
+    yield from (entries, log_bytes, sequence, leased)
+    for name, doc, value in (
+        ("quarantined_requests", "Requests in quarantine now.", store.quarantined),
+        ("store_memory_bytes", "Memory the store uses.", store.memory_bytes),
+        ("store_memory_limit_bytes", "The store's maxmemory; 0: none.", store.memory_limit_bytes),
+        ("store_durable", "1 where the store fsyncs before it answers.", store.durability == "fsync"),
+    ):
+        gauge = _gauge(name, doc)
+        gauge.add_metric([], value)
+        yield gauge
+
+
+def _of_process(stats: Stats | None) -> Iterator[Metric]:
+    info = _gauge("info", "The version that runs.", "version")
+    info.add_metric([_version()], 1)
+    yield info
+    if stats is None:
+        return
+    answers = _counter("answers", "Answers at /in since this process started, by HTTP status.", "status")
+    for status, number in sorted(stats.answers.items()):
+        answers.add_metric([str(status)], number)
+    received = _counter("received_bytes", "Bytes of the bodies answered 200 since this process started.")
+    received.add_metric([], stats.bytes)
+    yield from (answers, received)
+
+
+def _version() -> str:
+    try:
+        return version("webhook-gateway")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"

@@ -68,7 +68,7 @@ async def _state(sight: Sight, found: Found, name: str, wanted: bool) -> Deliver
 def _parked(name: str, parked: Parked, due_ms: int | None) -> DeliveryState:
     due_at = None if due_ms is None else format_ms(due_ms)
     if parked.in_flight:
-        words = f"attempt {parked.attempt} is on the wire"
+        words = f"attempt {parked.attempt + 1} is on the wire"
     elif parked.attempt == 0:
         words = "due for its first attempt"
     else:

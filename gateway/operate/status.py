@@ -1,6 +1,7 @@
 """``status``: sources, subscribers and store at a glance, each with its state in words."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -144,10 +145,18 @@ def _subscriber(
         parked=parked,
         held=held,
         in_flight=sum(int(lane.get("in_flight", 0)) for lane in lanes),
+        attempts=_attempts(lanes),
         unaccounted=line.unaccounted,
         oldest_pending_s=oldest_s,
         next_attempt_at=None if waiting.next_due_ms is None else format_ms(waiting.next_due_ms),
     )
+
+
+def _attempts(lanes: Sequence[dict[str, Any]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for lane in lanes:
+        total.update(lane.get("attempts", {}))
+    return dict(total)
 
 
 def _state(

@@ -1,6 +1,6 @@
 """What the API answers, beside the ledger and the canonical event: documented shapes, built nowhere but here."""
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -8,22 +8,21 @@ from msgspec import Meta
 from gateway.store.ledger import Ledger, SourceAccount
 from schemas.timestamps import Timestamp
 
-T = TypeVar("T")
-
 Count = Annotated[int, Meta(ge=0)]
 When = Annotated[Timestamp, Meta(description="A time, UTC, to the millisecond.")]
 
 
-class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """Part of a list."""
+Next = Annotated[
+    str | None,
+    Meta(description="Give it as `after` for what follows; null where nothing does. Opaque: keep it, do not read it."),
+]
 
-    items: list[T]
-    next: Annotated[
-        str | None,
-        Meta(
-            description="Give it as `after` for what follows; null where nothing does. Opaque: keep it, do not read it."
-        ),
-    ]
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Part of the log, as canonical events."""
+
+    items: list[Any]
+    next: Next
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +60,13 @@ class SubscriberStatus(msgspec.Struct, frozen=True, kw_only=True):
     parked: Annotated[Count, Meta(description="Failed, and waiting for the next attempt.")]
     held: Annotated[Count, Meta(description="Waiting behind a parked one of the same key.")]
     in_flight: Annotated[Count, Meta(description="Attempts on the wire, in this process.")]
+    attempts: Annotated[
+        dict[str, int],
+        Meta(
+            description="Attempts of this process: delivered, or the cause of failure → number.",
+            examples=[{"delivered": 120, "http_500": 3}],
+        ),
+    ]
     unaccounted: int
     oldest_pending_s: Annotated[float | None, Meta(description="Age of the oldest pending event; null without one.")]
     next_attempt_at: Annotated[When | None, Meta(description="When the next parked event is due.")]
@@ -172,6 +178,13 @@ class DeadItem(msgspec.Struct, frozen=True, kw_only=True):
     answer: Annotated[str, Meta(description="The last answer's body as text, cut at 4 KiB.")]
 
 
+class DeadPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Part of the list of dead letters."""
+
+    items: list[DeadItem]
+    next: Next
+
+
 class DeadOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which dead letters to retry or drop. `ids`, `cause` or `all` must say which."""
 
@@ -216,6 +229,13 @@ class KeptItem(msgspec.Struct, frozen=True, kw_only=True):
     ]
     body_bytes: Count
     body: Annotated[str, Meta(description="The body as text, cut at 4 KiB, known secrets masked.")]
+
+
+class KeptPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Part of a shelf."""
+
+    items: list[KeptItem]
+    next: Next
 
 
 class AuditAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from gateway.operate.api.documented import (
     documented,
 )
 from gateway.operate.desk import Desk
-from gateway.operate.views import DeadItem, DeadMoved, DeadOrder, Page
+from gateway.operate.views import DeadMoved, DeadOrder, DeadPage
 
 _ORDER_ANSWERS = documented(BAD_REQUEST, NOT_FOUND, CONFLICT, UNAVAILABLE)
 
@@ -34,7 +34,7 @@ def routes(desk: Desk) -> list[Any]:
         cause: Annotated[str | None, Parameter(max_length=64, description="Only with this cause.")] = None,
         after: After = None,
         limit: Limit = 100,
-    ) -> Page[DeadItem]:
+    ) -> DeadPage:
         """With the last answer of each, as text."""
         return await desk.dead(subscriber, cause, after, limit)
 

@@ -19,7 +19,7 @@ from gateway.operate.desk import Desk
 from gateway.operate.refusals import Refused
 from gateway.operate.search import Filter, Order, read_types
 from gateway.operate.times import HOW, read_time_ms
-from gateway.operate.views import EventDetail, Page
+from gateway.operate.views import EventDetail, EventPage
 
 Types = Annotated[
     str | None,
@@ -67,7 +67,7 @@ def routes(desk: Desk) -> list[Any]:
         until: Until = None,
         order: Order = "oldest",
         raw: Annotated[bool, Parameter(description="With what the provider sent.")] = False,
-    ) -> Page[Any]:
+    ) -> EventPage:
         """Canonical events, in the order of the log or the newest first.
 
         To pull: keep the last `next` that was not null, and ask again with it as `after`. With `order=oldest` it is

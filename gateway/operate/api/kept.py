@@ -6,7 +6,7 @@ from litestar import get
 
 from gateway.operate.api.documented import BAD_REQUEST, UNAVAILABLE, After, Limit, documented
 from gateway.operate.desk import Desk
-from gateway.operate.views import KeptItem, Page
+from gateway.operate.views import KeptPage
 
 
 def routes(desk: Desk) -> list[Any]:
@@ -19,7 +19,7 @@ def routes(desk: Desk) -> list[Any]:
         opt={"role": "operate"},
         responses=documented(BAD_REQUEST, UNAVAILABLE),
     )
-    async def quarantine(after: After = None, limit: Limit = 100) -> Page[KeptItem]:
+    async def quarantine(after: After = None, limit: Limit = 100) -> KeptPage:
         """The newest first. The role operate is needed."""
         return await desk.kept("quarantine", after, limit)
 
@@ -30,7 +30,7 @@ def routes(desk: Desk) -> list[Any]:
         opt={"role": "operate"},
         responses=documented(BAD_REQUEST, UNAVAILABLE),
     )
-    async def rejected(after: After = None, limit: Limit = 100) -> Page[KeptItem]:
+    async def rejected(after: After = None, limit: Limit = 100) -> KeptPage:
         """The newest first. The role operate is needed."""
         return await desk.kept("rejected", after, limit)
 
