@@ -25,7 +25,6 @@ NOT_YET: dict[str, str] = {
     "subscribers.format": "a delivery as CloudEvents",
     "subscribers.rate": "a limit per subscriber",
     "subscribers.max_lag": "a bound on what one subscriber may hold back",
-    "subscribers.secrets.whsk_": "a signature with a key pair (v1a)",
     "alerts.url": "an alert",
     "alerts.oldest_pending": "an alert",
     "alerts.dead_letters": "an alert",
