@@ -108,6 +108,7 @@ async def _serve(
 
     def stop() -> None:
         stopping.set()
+        gateway.desk.close()  # who follows the log would keep the server from ending
         server.should_exit = True
 
     for each in (signal.SIGINT, signal.SIGTERM):
