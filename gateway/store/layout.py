@@ -19,7 +19,10 @@ key                                written   what
                                    lease,    ``log_bytes`` ``trimmed`` (entries trimmed so far)
                                    trim      ``rejected_bytes``; lease: ``owner`` ``epoch`` ``lease_until_ms``;
                                              ledger: ``q:<source>:<accepted|ignored|quarantined|rejected>`` and
-                                             ``e:<source>:<produced|logged|duplicate|spooled>``
+                                             ``e:<source>:<produced|logged|duplicate|spooled>``; in the first
+                                             partition ``subscribers_version``, counted up with ``subscribers``
+``{0}:subscribers``                API       hash: name → JSON of the settings as written, of subscribers made through
+                                             the API; secrets by reference only. In the first partition alone
 ``{n}:log``                        commit    the log; trimmed by trim
 ``{n}:seen:<event id>``            commit    sequence number; expires after the longest of dedupe window, the
                                              provider's retry horizon and the retention. Also the look-up by id
@@ -29,6 +32,7 @@ key                                written   what
 ``{n}:sub:<name>``                 settle    hash. ``start`` (sequence number at which it subscribed) ``cursor``
                                              ``delivered`` ``filtered`` ``discarded`` ``dead_bytes`` ``since_ms``
                                              ``settle`` ``settle_reply`` (as the committer's, for settle)
+                                             ``paused`` (why) ``breaker`` (JSON, ``BreakerState``)
 ``{n}:sub:<name>:parked``          settle    hash: sequence number → JSON (``Parked``); by reference, no copy
 ``{n}:sub:<name>:due``             settle    sorted set: sequence number by due time in ms; same members as parked
 ``{n}:sub:<name>:held``            settle    hash: sequence number → key hash, of events behind a parked one
@@ -36,11 +40,15 @@ key                                written   what
                                              the held ones in log order. Exists only while that key is held
 ``{n}:sub:<name>:dead``            settle    hash: sequence number → JSON (``DeadLetter``), newline, last answer
 ``{n}:sub:<name>:died``            settle    sorted set: sequence number by time of death in ms; same members as dead
+``{n}:sub:<name>:history``         settle    stream: ``s`` sequence number, ``h`` JSON list of ``Attempt``, of events
+                                             delivered after more than one attempt; the newest 10 000
 ``{n}:quarantine``                 commit    stream: ``m`` JSON (``Kept``), ``b`` exact body
 ``{n}:rejected``                   commit    the same, sampled and capped in bytes
 =================================  ========  =====================================================================
 
 Quarantine and rejected hold bodies as they came and may hold secrets: for operators only, never forwarded.
+
+A subscriber that was deleted leaves its keys behind, unless it is to be forgotten: then they go at once.
 
 What ends: ``seen`` and ``committer`` by expiry, ``log`` by retention and never before every subscriber is done with an
 entry, ``quarantine`` by retention or an operator, ``rejected`` by its cap.
@@ -93,7 +101,7 @@ def key_hash(source: str, ordering_key: str) -> str:
 class SubscriberKeys:
     """The keys of one subscriber in one partition."""
 
-    __slots__ = ("all", "dead", "died", "due", "held", "key_prefix", "name", "parked", "sub")
+    __slots__ = ("all", "dead", "died", "due", "held", "history", "key_prefix", "name", "parked", "sub")
 
     def __init__(self, prefix: str, name: str) -> None:
         self.name = name
@@ -103,14 +111,25 @@ class SubscriberKeys:
         self.held = f"{self.sub}:held"
         self.dead = f"{self.sub}:dead"
         self.died = f"{self.sub}:died"
+        self.history = f"{self.sub}:history"
         self.key_prefix = f"{self.sub}:key:"
-        self.all = (self.sub, self.parked, self.due, self.held, self.dead, self.died)
+        self.all = (self.sub, self.parked, self.due, self.held, self.dead, self.died, self.history)
 
 
 class Keys:
     """The keys of one partition."""
 
-    __slots__ = ("committer_prefix", "log", "prefix", "quarantine", "rejected", "seen_prefix", "state", "subs")
+    __slots__ = (
+        "committer_prefix",
+        "log",
+        "prefix",
+        "quarantine",
+        "rejected",
+        "seen_prefix",
+        "state",
+        "subs",
+        "subscribers",
+    )
 
     def __init__(self, tag: str) -> None:
         self.prefix = "{" + tag + "}"
@@ -119,6 +138,7 @@ class Keys:
         self.seen_prefix = f"{self.prefix}:seen:"
         self.committer_prefix = f"{self.prefix}:committer:"
         self.subs = f"{self.prefix}:subs"
+        self.subscribers = f"{self.prefix}:subscribers"
         self.quarantine = f"{self.prefix}:quarantine"
         self.rejected = f"{self.prefix}:rejected"
 

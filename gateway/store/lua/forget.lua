@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- Remove everything one partition knows of a subscriber: its cursor, its counts, and whatever waited for it.
+--
+-- KEYS  1 subs   2 sub   3 parked   4 due   5 held   6 dead   7 died   8 history
+-- ARGV  1 name   2 prefix of the key lists
+--
+-- Its line of the account goes whole, so the account still adds up. The key lists have no list of their own: each is
+-- named by a parked event that holds it, or by a held one behind it.
+--
+-- returns  1 if there was anything
+
+local hashes = {}
+for _, hash in ipairs(redis.call('HVALS', KEYS[5])) do hashes[hash] = true end
+for _, info in ipairs(redis.call('HVALS', KEYS[3])) do
+  local hash = string.match(info, '"key":"(%x+)"')
+  if hash then hashes[hash] = true end
+end
+for hash in pairs(hashes) do redis.call('UNLINK', ARGV[2] .. hash) end
+local found = redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
+return math.max(math.min(found, 1), redis.call('SREM', KEYS[1], ARGV[1]))

@@ -1,0 +1,18 @@
+#!lua flags=allow-oom
+-- Add, change or remove the settings of one subscriber made through the API, if they are as the caller last saw them.
+--
+-- KEYS  1 state   2 subscribers
+-- ARGV  1 name   2 settings as the caller knows them, '' for none   3 settings as they shall be, '' for none
+--
+-- Each change counts the version up, which is how other processes notice it.
+--
+-- returns  {1 if it was done, the version}
+
+local known = redis.call('HGET', KEYS[2], ARGV[1]) or ''
+if known ~= ARGV[2] then return {0, tonumber(redis.call('HGET', KEYS[1], 'subscribers_version') or '0')} end
+if ARGV[3] == '' then
+  redis.call('HDEL', KEYS[2], ARGV[1])
+else
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
+end
+return {1, redis.call('HINCRBY', KEYS[1], 'subscribers_version', 1)}
