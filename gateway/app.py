@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
 
 from adapters.registry import BrokenAdapter, find
-from gateway.config import Config, SourceSettings
+from gateway.config import Config, SourceSettings, SubscriberSettings
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.lane import Lane
@@ -82,17 +83,10 @@ class Gateway:
             Dispatcher(
                 partition_log=each,
                 lease=Lease(self.store, keys, owner),
-                lanes=[
-                    Lane(
-                        subscriber,
-                        SubscriberStore(self.store, keys, name),
-                        each,
-                        guard,
-                        wall_ms=wall_ms,
-                        monotonic=time.monotonic,
-                    )
-                    for name, subscriber in config.subscribers.items()
-                ],
+                subscribers=list(config.subscribers.values()),
+                make_lane=partial(self._lane, keys, each, guard),
+                most_lag_bytes=settings.retention_bytes // (2 * settings.partitions),
+                wall_ms=wall_ms,
                 monotonic=time.monotonic,
             )
             for keys, each in zip(self.keys, self.logs, strict=True)
@@ -114,6 +108,10 @@ class Gateway:
         self.app = self._app()
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
+
+    def _lane(self, keys: Keys, partition_log: PartitionLog, guard: Guard, subscriber: SubscriberSettings) -> Lane:
+        store = SubscriberStore(self.store, keys, subscriber.name)
+        return Lane(subscriber, store, partition_log, guard, wall_ms=wall_ms, monotonic=time.monotonic)
 
     def _app(self) -> Litestar:
         endpoint = self.endpoint

@@ -8,13 +8,17 @@ again.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
-from gateway.delivery.lane import Delivery, Lane, delivery_of
+from gateway.config import SubscriberSettings
+from gateway.delivery.lag import given_up_seq
+from gateway.delivery.lane import Lane
 from gateway.delivery.matching import Matcher
+from gateway.delivery.parcel import Delivery, delivery_of
 from gateway.errors import LeaseLost, StoreError, StoreUnavailable
 from gateway.store.lease import TTL_MS, Lease
 from gateway.store.log import Entry, PartitionLog
@@ -26,19 +30,35 @@ READ_EVENTS = 256
 BLOCK_MS = 1_000
 RENEW_S = TTL_MS / 3_000
 STOP_S = 10.0
+LAG_S = 5.0
+PARKED_LAG_TURNS = 12
 
 
 class Dispatcher:
     """One partition's deliveries."""
 
     def __init__(
-        self, *, partition_log: PartitionLog, lease: Lease, lanes: Sequence[Lane], monotonic: Callable[[], float]
+        self,
+        *,
+        partition_log: PartitionLog,
+        lease: Lease,
+        subscribers: Sequence[SubscriberSettings],
+        make_lane: Callable[[SubscriberSettings], Lane],
+        most_lag_bytes: int,
+        wall_ms: Callable[[], int],
+        monotonic: Callable[[], float],
     ) -> None:
+        """``most_lag_bytes``: how much of the log one subscriber may hold back."""
         self._log = partition_log
         self._lease = lease
-        self._lanes = {lane.name: lane for lane in lanes}
-        self._matcher = Matcher([lane.settings for lane in lanes])
+        self._make_lane = make_lane
+        self._lanes = {each.name: make_lane(each) for each in subscribers}
+        self._matcher = Matcher(subscribers)
+        self._most_lag_bytes = most_lag_bytes
+        self._wall_ms = wall_ms
         self._monotonic = monotonic
+        self._epoch = 0
+        self._applying = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._live: dict[str, Lane] = {}
         self._live_seq = 0
@@ -58,9 +78,28 @@ class Dispatcher:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def lane_status(self, name: str) -> dict[str, Any]:
-        """What this process knows of one subscriber."""
-        return {"delivering": self.holds, **self._lanes[name].status()}
+    async def apply(self, subscribers: Sequence[SubscriberSettings]) -> None:
+        """Go on with these: new ones start, changed ones begin anew from their cursor, missing ones stop."""
+        async with self._applying:
+            wanted = {each.name: each for each in subscribers}
+            gone = [lane for name, lane in self._lanes.items() if wanted.get(name) != lane.settings]
+            for lane in gone:
+                del self._lanes[lane.name]
+                self._live.pop(lane.name, None)
+            await asyncio.gather(*[lane.stop(STOP_S) for lane in gone])
+            self._matcher = Matcher(subscribers)
+            for name, settings in wanted.items():
+                if name not in self._lanes:
+                    lane = self._make_lane(settings)
+                    if self.holds:
+                        await lane.start(self._epoch, await self._start_seq(settings.start), self._stir)
+                    self._lanes[name] = lane
+            self._stir.set()
+
+    def lane_status(self, name: str) -> dict[str, Any] | None:
+        """What this process knows of one subscriber; ``None`` if it has no lane here."""
+        lane = self._lanes.get(name)
+        return None if lane is None else {"delivering": self.holds, **lane.status()}
 
     async def _run_forever(self) -> None:
         while True:
@@ -81,18 +120,20 @@ class Dispatcher:
 
     async def _deliver(self, epoch: int) -> None:
         tasks: list[asyncio.Task[None]] = []
-        lanes = list(self._lanes.values())
         try:
-            self._live, self._live_seq = {}, 0
-            starts = {start: await self._start_seq(start) for start in {lane.settings.start for lane in lanes}}
-            for lane in lanes:
-                await lane.start(epoch, starts[lane.settings.start], self._stir)
-            self.holds = True
+            async with self._applying:
+                self._epoch, self._live, self._live_seq = epoch, {}, 0
+                lanes = list(self._lanes.values())
+                starts = {start: await self._start_seq(start) for start in {lane.settings.start for lane in lanes}}
+                for lane in lanes:
+                    await lane.start(epoch, starts[lane.settings.start], self._stir)
+                self.holds = True
             log.info("delivery.start", epoch=epoch, subscribers=len(lanes))
             tasks = [
                 asyncio.create_task(self._renew_forever(epoch), name="lease"),
                 asyncio.create_task(self._read_live(), name="live reader"),
                 asyncio.create_task(self._catch_up(), name="catch-up reader"),
+                asyncio.create_task(self._bound_lag(), name="max_lag"),
             ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -102,7 +143,8 @@ class Dispatcher:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.gather(*[lane.stop(STOP_S) for lane in lanes])
+            async with self._applying:
+                await asyncio.gather(*[lane.stop(STOP_S) for lane in self._lanes.values()])
             with contextlib.suppress(StoreError):
                 await self._lease.give_back()
 
@@ -119,6 +161,26 @@ class Dispatcher:
             if not held.ours or held.epoch != epoch:
                 raise LeaseLost(f"the partition went to {held.owner or 'another epoch'}")
             renewed_s = self._monotonic()
+
+    async def _bound_lag(self) -> None:
+        """Give up what is beyond a subscriber's ``max_lag``; parked events only now and then, there can be many."""
+        for turn in itertools.count(1):
+            await asyncio.sleep(LAG_S)
+            with contextlib.suppress(StoreUnavailable):
+                await self._give_up(with_parked=turn % PARKED_LAG_TURNS == 0)
+
+    async def _give_up(self, *, with_parked: bool) -> None:
+        now_ms, extent = self._wall_ms(), await self._log.extent()
+        oldest: dict[float, int] = {}
+        for lane in list(self._lanes.values()):
+            max_lag_s = lane.settings.max_lag_s
+            cut = await given_up_seq(self._log, extent, lane.settings, lane.cursor, now_ms, self._most_lag_bytes)
+            if with_parked:
+                if max_lag_s not in oldest:
+                    oldest[max_lag_s] = await self._log.last_before(now_ms - round(max_lag_s * 1000))
+                cut = max(cut, oldest[max_lag_s])
+            if cut > (0 if with_parked else lane.cursor):
+                await lane.give_up_before(cut)
 
     async def _start_seq(self, start: str) -> str | int:
         if start == "now":
@@ -147,7 +209,7 @@ class Dispatcher:
             self._feed(entries, live)
             for lane in live:
                 if not lane.has_room:
-                    del self._live[lane.name]  # the catch-up reader takes it from here
+                    self._live.pop(lane.name, None)  # the catch-up reader takes it from here
                     self._stir.set()
 
     async def _catch_up(self) -> None:
@@ -166,6 +228,8 @@ class Dispatcher:
                 entries = await self._read(place)
                 self._feed(entries, lanes)
                 for lane in lanes:
+                    if self._lanes.get(lane.name) is not lane:
+                        continue  # replaced meanwhile
                     self._join(lane, at_end=len(entries) < READ_EVENTS)
 
     def _join(self, lane: Lane, *, at_end: bool) -> None:

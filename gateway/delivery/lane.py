@@ -1,37 +1,42 @@
 """One subscriber in one partition: what it has in hand, how many attempts at once, and what is settled when.
 
 A lane's *window* holds the events it was given and that are not settled, in log order. Workers make the attempts, up to
-the subscriber's ``concurrency`` at once, in any order; the cursor follows the resolved beginning of the window. So
-after a crash at most the window is delivered again. A full window takes no more: the lane stops reading, which costs
-the store nothing, and nobody else notices.
+the subscriber's ``concurrency`` at once and no faster than its ``rate``, in any order; the cursor follows the resolved
+beginning of the window. So after a crash at most the window is delivered again. A full window takes no more: the lane
+stops reading, which costs the store nothing, and nobody else notices. The same happens while it is paused or its
+breaker (``breaker.py``) is open.
 
 What failed is parked in the store and leaves the window. An attempt that runs for over a second is parked too, as in
 flight, so that one slow answer does not hold the cursor up; its end settles it. Parked events come back when they are
 due, and get at most a part of the workers while first attempts wait.
 
-With ``order = "key"`` one event of a key is in hand at a time. While one of them is parked the key is held: later ones
-go to the key's list in the store and follow in order, each becoming parked and due when the one before is done.
+With ``order = "key"`` one event of a key is in hand at a time (``key_order.py``). While one of them is parked the key
+is held: later ones go to the key's list in the store and follow in order, each becoming parked and due when the one
+before is done.
 """
 
 import asyncio
 import contextlib
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import structlog
 
 from gateway.config import SubscriberSettings
 from gateway.delivery.attempt import Sender, encode
+from gateway.delivery.breaker import Breaker, BreakerState, Rules
 from gateway.delivery.guard import Guard
+from gateway.delivery.key_order import KeyOrder
 from gateway.delivery.outcome import Outcome
+from gateway.delivery.pace import Pace
+from gateway.delivery.parcel import Delivery, Return, Slot, delivery_of
+from gateway.delivery.records import dead_change, done_change, in_flight_change, parked_change
 from gateway.delivery.schedule import Again, Dead, Done, next_step
 from gateway.errors import StoreError, StoreUnavailable
-from gateway.store.dead_letters import DeadLetter
-from gateway.store.layout import key_hash
-from gateway.store.log import Entry, PartitionLog
+from gateway.store.log import PartitionLog
 from gateway.store.parked import Change, DueEvent, Parked, SubscriberStore
 
 log = structlog.get_logger("gateway.delivery")
@@ -48,45 +53,11 @@ IN_FLIGHT_MARGIN_MS = 10_000
 
 TICK_S = 0.25
 LOOK_TICKS = 4
+"""Every so many ticks: is it paused, and did an operator park dead letters again?"""
+
 DUE_LIMIT = 256
 PARKED_TURN = 4
 """While first attempts wait, every fourth free worker takes a parked event: late retries neither starve nor starve."""
-
-PARKED_BYTES = 2_048
-"""Of the detail of a failure, what a parked event keeps."""
-
-
-class Delivery(msgspec.Struct, frozen=True, gc=False):
-    """An event as a lane needs it."""
-
-    entry: Entry
-    event_id: str
-    event_type: str
-    key: str
-    """Hash of source and ordering key; empty without one."""
-
-
-class Slot(msgspec.Struct, eq=False):
-    """One event in the window."""
-
-    delivery: Delivery
-    filtered_before: int
-    """Events before it, after the slot before it, that this subscriber did not want."""
-    gap_before: int
-    """Sequence numbers in the same place that the log no longer holds."""
-    state: Literal["waiting", "trying", "resolved"] = "waiting"
-    change: Change | None = None
-    """Of a resolved one: what to settle; ``None`` if it was delivered."""
-    started_s: float = 0.0
-    settled: bool = False
-    """It has left the window; if its attempt still runs, it is parked in flight."""
-
-
-class Return(msgspec.Struct, eq=False):
-    """A parked event that is due, in hand for its next attempt."""
-
-    delivery: Delivery
-    parked: Parked
 
 
 class Lane:
@@ -102,6 +73,7 @@ class Lane:
         wall_ms: Callable[[], int],
         monotonic: Callable[[], float],
         jitter: Callable[[], float] = random.random,
+        breaker_rules: Rules | None = None,
     ) -> None:
         self.settings = settings
         self.name = settings.name
@@ -114,12 +86,15 @@ class Lane:
         self._wall_ms = wall_ms
         self._monotonic = monotonic
         self._jitter = jitter
+        self._rules = breaker_rules or Rules()
         self._sender: Sender | None = None
-        self._by_key = settings.order == "key"
         self._attempts = len(settings.retry_s) + 1
-        self._reset(0)
+        self._pace = Pace(settings.rate_per_s, monotonic=monotonic)
+        self.paused = ""
+        self.lost: StoreError | None = None
+        self._reset(0, BreakerState(), set())
 
-    def _reset(self, epoch: int) -> None:
+    def _reset(self, epoch: int, breaker: BreakerState, held: set[str]) -> None:
         self._epoch = epoch
         self._cursor = 0
         self._window: deque[Slot] = deque()
@@ -128,33 +103,31 @@ class Lane:
         self._fresh: deque[Slot] = deque()
         self._returns: deque[Return] = deque()
         self._in_hand: set[int] = set()
-        self._changes: list[Change] = []
-        self._held: set[str] = set()
-        self._unsettled_holds: Counter[str] = Counter()
-        self._queues: dict[str, deque[Slot]] = {}
-        self._workers: set[asyncio.Task[None]] = set()
-        self._turn = 0
-        self._resolved = 0
-        self._next_due_ms: int | None = 0
-        self._dirty = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._stopping = False
         self._trying: dict[int, Slot] = {}
+        self._changes: list[Change] = []
+        self._keys = KeyOrder(held, on=self.settings.order == "key")
+        self._breaker = Breaker(breaker, self._rules)
+        self._probe: asyncio.Task[None] | None = None
+        self._workers: set[asyncio.Task[None]] = set()
+        self._turn = self._resolved = self._ticks = 0
+        self._next_due_ms: int | None = 0
         self._looking = False
-        self._ticks = 0
-        self.disabled = ""
-        self.lost: StoreError | None = None
+        self._dirty = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.lost = None
 
     async def start(self, epoch: int, start_seq: str | int, stir: asyncio.Event) -> None:
         """Begin where the cursor stands. Raises ``StoreUnavailable``.
 
         ``stir`` is set when the lane has room again, and when it can go on no longer (``lost`` says why).
         """
-        self._reset(epoch)
+        cursor = await self._store.subscribe(start_seq, self._wall_ms())
+        self.paused, saved = await self._store.switches()
+        held = await self._store.held_keys() if self.settings.order == "key" else set()
+        self._reset(epoch, msgspec.json.decode(saved, type=BreakerState) if saved else BreakerState(), held)
         self._stir = stir
-        self._cursor = self.read_seq = (await self._store.subscribe(start_seq, self._wall_ms())).seq
-        if self._by_key:
-            self._held = await self._store.held_keys()
+        self._cursor = self.read_seq = cursor.seq
         if self._sender is None:
             self._sender = Sender(self.settings, self._guard, wall_ms=self._wall_ms, monotonic=self._monotonic)
         self._update_room()
@@ -165,21 +138,22 @@ class Lane:
 
     async def stop(self, grace_s: float) -> None:
         """Let running attempts end within ``grace_s``, settle them, and hand the rest back to the log."""
-        self._stopping = True
+        self._stopped.set()
         self.has_room = False
         self._fresh.clear()
         self._returns.clear()
-        if self._workers:
-            await asyncio.wait(self._workers, timeout=grace_s)
+        running = self._workers | ({self._probe} if self._probe else set())
+        if running:
+            await asyncio.wait(running, timeout=grace_s)
         for task in self._tasks[1:]:
             task.cancel()
         self._dirty.set()
         if self._tasks:
             await asyncio.wait(self._tasks[:1], timeout=grace_s)
             self._tasks[0].cancel()
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._tasks, *self._workers, return_exceptions=True)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *running, return_exceptions=True)
         if self._sender is not None:
             await self._sender.close()
             self._sender = None
@@ -196,9 +170,9 @@ class Lane:
         for index, delivery in wanted:
             passed = index - at - 1
             filtered += passed
-            gap += delivery.entry.seq - before - 1 - passed
+            gap += delivery.seq - before - 1 - passed
             self._admit(Slot(delivery, filtered, gap))
-            before, at, filtered, gap = delivery.entry.seq, index, 0, 0
+            before, at, filtered, gap = delivery.seq, index, 0, 0
         rest = count - at - 1
         self._tail_filtered = filtered + rest
         self._tail_gap = gap + upto - before - rest
@@ -207,54 +181,51 @@ class Lane:
 
     def _admit(self, slot: Slot) -> None:
         self._window.append(slot)
-        entry = slot.delivery.entry
-        self._window_bytes += len(entry.event_json) + len(entry.raw_json)
-        key = slot.delivery.key
-        if not self._by_key or not key:
-            self._ready(slot)
-        elif key in self._held:
-            self._hold(slot)
-        elif key in self._queues:
-            self._queues[key].append(slot)
-        else:
-            self._queues[key] = deque()
-            self._ready(slot)
-
-    def _ready(self, slot: Slot) -> None:
-        self._fresh.append(slot)
-        self._hire()
-
-    def _hold(self, slot: Slot) -> None:
-        key = slot.delivery.key
-        self._unsettled_holds[key] += 1
-        self._resolve(slot, Change("hold", slot.delivery.entry.seq, key))
+        self._window_bytes += slot.delivery.size_bytes
+        match self._keys.admit(slot):
+            case "go":
+                self._fresh.append(slot)
+                self._hire()
+            case "hold":
+                self._resolve(slot, Change("hold", slot.delivery.seq, slot.delivery.key))
 
     def _update_room(self) -> None:
-        had, self.has_room = (
-            self.has_room,
-            (
-                len(self._window) < WINDOW_EVENTS
-                and self._window_bytes < WINDOW_BYTES
-                and not self._stopping
-                and not self.disabled
-            ),
+        had = self.has_room
+        self.has_room = (
+            len(self._window) < WINDOW_EVENTS
+            and self._window_bytes < WINDOW_BYTES
+            and not self.paused
+            and not self._stopped.is_set()
         )
         if self.has_room and not had:
             self._stir.set()
 
     # Attempts
 
+    @property
+    def cursor(self) -> int:
+        """Up to which sequence number all is settled."""
+        return self._cursor
+
+    @property
+    def _runs(self) -> bool:
+        return not (self.paused or self._breaker.is_open or self._stopped.is_set())
+
     def _hire(self) -> None:
-        if len(self._workers) < self.settings.concurrency and not self._stopping:
+        if len(self._workers) < self.settings.concurrency and self._runs:
             worker = asyncio.create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._left)
+
+    def _hire_all(self) -> None:
+        for _ in range(min(self.settings.concurrency, len(self._fresh) + len(self._returns))):
+            self._hire()
 
     def _left(self, worker: "asyncio.Task[None]") -> None:
         self._workers.discard(worker)
         if not worker.cancelled() and (error := worker.exception()) is not None:
             self._give_up(StoreError(f"a defect in the lane of {self.name}: {type(error).__name__}: {error}"))
-        if self._stopping:
+        if self._stopped.is_set():
             self._dirty.set()
 
     def _give_up(self, why: StoreError) -> None:
@@ -263,22 +234,20 @@ class Lane:
         self._stir.set()
 
     async def _work(self) -> None:
-        while not self._stopping and not self.disabled:
+        while self._runs and (self._fresh or self._returns):
+            if self._pace.is_limited and not (await self._pace.turn(self._stopped) and self._runs):
+                return
             self._turn += 1
             if self._returns and (not self._fresh or self._turn % PARKED_TURN == 0):
                 await self._try_again(self._returns.popleft())
             elif self._fresh:
                 await self._try(self._fresh.popleft())
-            else:
-                return
 
     async def _send(self, delivery: Delivery, attempt: int, attempts: int) -> Outcome:
         assert self._sender is not None
-        entry = delivery.entry
+        entry, left = delivery.entry, max(0, attempts - attempt)
         body = encode(entry.event_json, entry.raw_json if self.settings.raw else None)
-        outcome = await self._sender.send(
-            delivery.event_id, body, attempt=attempt, attempts_left=max(0, attempts - attempt)
-        )
+        outcome = await self._sender.send(delivery.event_id, body, attempt=attempt, attempts_left=left)
         if not outcome.delivered:
             log.info(
                 "delivery.attempt",
@@ -286,142 +255,118 @@ class Lane:
                 event_id=delivery.event_id,
                 type=delivery.event_type,
                 attempt=attempt,
-                attempts_left=max(0, attempts - attempt),
+                attempts_left=left,
                 cause=outcome.cause,
                 detail=outcome.detail,
                 seconds=round(outcome.duration_s, 3),
             )
         return outcome
 
-    async def _try(self, slot: Slot) -> None:
+    async def _try(self, slot: Slot, *, probe: bool = False) -> None:
+        """Make the first attempt of an event, and say what becomes of it."""
         delivery = slot.delivery
         slot.state, slot.started_s = "trying", self._monotonic()
-        self._trying[delivery.entry.seq] = slot
+        self._trying[delivery.seq] = slot
         outcome = await self._send(delivery, 1, self._attempts)
-        self._trying.pop(delivery.entry.seq, None)
+        self._trying.pop(delivery.seq, None)
         if outcome.cause == "closed":  # we are stopping: no attempt of the subscriber's is used up
             return
+        before = Parked(attempt=0, key=self._keys.key_of(slot))
+        self._note(outcome, probe=probe)
         if slot.settled:  # parked in flight meanwhile: its end is the end of a parked one
-            self._end_parked(delivery, Parked(attempt=0, key=self._key(delivery)), outcome)
+            self._end_parked(delivery, before, outcome, probe=probe)
             return
-        step = next_step(outcome, 1, self.settings.retry_s, self._wall_ms(), self._jitter())
+        now_ms = self._wall_ms()
+        step = self._step(outcome, 1, self.settings.retry_s, now_ms, probe=probe)
+        if isinstance(step, Again):
+            change = parked_change("park", delivery, before, outcome, step, now_ms, counts=not probe)
+            self._resolve(slot, change)
+            self._hold_key(slot)
+            return
         if isinstance(step, Done):
             self._resolve(slot, None)
-            self._next_of_key(delivery.key)
-            return
-        if isinstance(step, Dead):
-            self._resolve(slot, self._dead("dead", delivery, 1, self._wall_ms(), step, outcome))
-            self._next_of_key(delivery.key)
-            return
-        key = self._key(delivery)
-        self._resolve(slot, self._again("park", delivery, key, 1, self._wall_ms(), step, outcome))
-        self._hold_key(key)
+        else:
+            self._bury_note(delivery, 1, step)
+            change = dead_change("dead", self.name, delivery, before, outcome, step, now_ms)
+            self._resolve(slot, msgspec.structs.replace(change, key=""))
+        if (following := self._keys.next(slot)) is not None:
+            self._fresh.append(following)
+            self._hire()
 
-    async def _try_again(self, job: Return) -> None:
+    async def _try_again(self, job: Return, *, probe: bool = False) -> None:
+        """Make a further attempt of a parked event, and say what becomes of it."""
         parked = job.parked
         attempts = 1 if parked.last_chance else self._attempts
         outcome = await self._send(job.delivery, parked.attempt + 1, attempts)
         if outcome.cause == "closed":
             return
-        self._end_parked(job.delivery, parked, outcome)
+        self._note(outcome, probe=probe)
+        self._end_parked(job.delivery, parked, outcome, probe=probe)
 
-    def _end_parked(self, delivery: Delivery, parked: Parked, outcome: Outcome) -> None:
+    def _end_parked(self, delivery: Delivery, parked: Parked, outcome: Outcome, *, probe: bool) -> None:
         now_ms, attempt = self._wall_ms(), parked.attempt + 1
-        first_failed_ms = parked.first_failed_ms or now_ms
         retry_s = () if parked.last_chance else self.settings.retry_s
-        step = next_step(outcome, attempt, retry_s, now_ms, self._jitter())
+        step = self._step(outcome, attempt, retry_s, now_ms, probe=probe)
         if isinstance(step, Done):
-            self._changes.append(Change("done", delivery.entry.seq, parked.key))
+            change = done_change(delivery, parked, outcome, now_ms)
         elif isinstance(step, Dead):
-            change = self._dead("bury", delivery, attempt, first_failed_ms, step, outcome)
-            self._changes.append(msgspec.structs.replace(change, key=parked.key))
+            self._bury_note(delivery, attempt, step)
+            change = dead_change("bury", self.name, delivery, parked, outcome, step, now_ms)
         else:
-            self._changes.append(self._again("again", delivery, parked.key, attempt, first_failed_ms, step, outcome))
+            change = parked_change("again", delivery, parked, outcome, step, now_ms, counts=not probe)
+        self._changes.append(change)
         self._dirty.set()
 
-    def _again(
-        self,
-        operation: Literal["park", "again"],
-        delivery: Delivery,
-        key: str,
-        attempt: int,
-        first_failed_ms: int,
-        step: Again,
-        outcome: Outcome,
-    ) -> Change:
-        info = Parked(
-            attempt=attempt,
-            first_failed_ms=first_failed_ms,
-            key=key,
-            event_id=delivery.event_id,
-            event_type=delivery.event_type,
-            cause=outcome.cause,
-            status=outcome.status,
-            detail=outcome.detail[:PARKED_BYTES],
-            last_attempt_ms=self._wall_ms(),
-        )
-        return Change(operation, delivery.entry.seq, key, step.due_ms, msgspec.json.encode(info))
+    def _step(
+        self, outcome: Outcome, attempt: int, retry_s: tuple[float, ...], now_ms: int, *, probe: bool
+    ) -> Done | Again | Dead:
+        step = next_step(outcome, attempt, retry_s, now_ms, self._jitter())
+        if probe and isinstance(step, Dead) and not step.disables:
+            return Again(self._breaker.state.probe_ms)  # a probe uses no attempt up, not even the last
+        return step
 
-    def _dead(
-        self,
-        operation: Literal["dead", "bury"],
-        delivery: Delivery,
-        attempts: int,
-        first_failed_ms: int,
-        step: Dead,
-        outcome: Outcome,
-    ) -> Change:
-        now_ms = self._wall_ms()
-        letter = DeadLetter(
-            seq=delivery.entry.seq,
-            event_id=delivery.event_id,
-            event_type=delivery.event_type,
-            subscriber=self.name,
-            cause=step.cause,
-            status=outcome.status,
-            detail=outcome.detail,
-            attempts=attempts,
-            first_failed_ms=first_failed_ms,
-            died_ms=now_ms,
-        )
+    def _bury_note(self, delivery: Delivery, attempts: int, step: Dead) -> None:
         log.warning(
             "delivery.dead", subscriber=self.name, event_id=delivery.event_id, attempts=attempts, cause=step.cause
         )
-        if step.disables and not self.disabled:
-            self.disabled = "it answered 410 Gone"
-            log.error("delivery.disabled", subscriber=self.name, why=self.disabled)
+        if step.disables and not self.paused:
+            self.paused = "it answered 410 Gone: it wants no more"
+            log.error("delivery.paused", subscriber=self.name, why=self.paused)
             self._update_room()
-        return Change(operation, delivery.entry.seq, "", now_ms, msgspec.json.encode(letter), outcome.answer)
+            self._ticks = -1  # the next tick writes it to the store
 
-    # Order by key
-
-    def _key(self, delivery: Delivery) -> str:
-        return delivery.key if self._by_key else ""
-
-    def _next_of_key(self, key: str) -> None:
-        if not self._by_key or not key:
-            return
-        queue = self._queues.get(key)
-        if queue is None:  # held while the attempt ran in flight; free again unless something waits for the store
-            self._free_keys([key])
-            return
-        if queue:
-            self._ready(queue.popleft())
-        else:
-            del self._queues[key]
-
-    def _hold_key(self, key: str) -> None:
+    def _hold_key(self, slot: Slot) -> None:
         """The event of this key that was in hand is parked: what waits in memory waits in the store from now on."""
-        if not key:
-            return
-        self._held.add(key)
-        for slot in self._queues.pop(key, ()):
-            self._hold(slot)
+        for each in self._keys.hold(slot):
+            self._resolve(each, Change("hold", each.delivery.seq, each.delivery.key))
 
-    def _free_keys(self, freed: list[str]) -> None:
-        for key in freed:
-            if not self._unsettled_holds[key]:
-                self._held.discard(key)
+    # Breaker
+
+    def _note(self, outcome: Outcome, *, probe: bool) -> None:
+        now_ms = self._wall_ms()
+        if probe:
+            if self._breaker.probed(outcome, now_ms, self._jitter()):
+                log.warning("delivery.breaker", subscriber=self.name, state="closed", why="a probe was delivered")
+                self._hire_all()
+        elif self._breaker.note(outcome, now_ms):
+            log.warning("delivery.breaker", subscriber=self.name, state="open", cause=outcome.cause)
+        else:
+            return
+        self._breaker_changed = True
+
+    def _start_probe(self) -> None:
+        """Send one event, though the breaker is open, to see whether the subscriber is back."""
+        if self.paused or self._stopped.is_set() or not self._breaker.probe_due(self._wall_ms()):
+            return
+        if self._probe is not None and not self._probe.done():
+            return
+        if self._returns:
+            self._probe = asyncio.create_task(self._try_again(self._returns.popleft(), probe=True))
+        elif self._fresh:
+            self._probe = asyncio.create_task(self._try(self._fresh.popleft(), probe=True))
+        else:
+            return
+        self._probe.add_done_callback(self._left)
 
     # Settling
 
@@ -434,7 +379,7 @@ class Lane:
     async def _settle_forever(self) -> None:
         while True:
             await self._dirty.wait()
-            if self._resolved + len(self._changes) < SETTLE_EVENTS and not self._stopping:
+            if self._resolved + len(self._changes) < SETTLE_EVENTS and not self._stopped.is_set():
                 await asyncio.sleep(SETTLE_WAIT_S)
             self._dirty.clear()
             try:
@@ -442,14 +387,13 @@ class Lane:
             except StoreError as error:
                 self._give_up(error)
                 return
-            if self._stopping and not self._workers and not self._settleable():
+            if self._stopped.is_set() and not self._workers and not self._settleable():
                 return
 
     def _settleable(self) -> bool:
-        head = self._window[0] if self._window else None
-        if head is not None:
-            return bool(self._changes) or head.state == "resolved"
-        return bool(self._changes) or self._cursor != self.read_seq
+        if self._changes:
+            return True
+        return self._window[0].state == "resolved" if self._window else self._cursor != self.read_seq
 
     async def _settle(self) -> None:
         """Settle the resolved beginning of the window and what became of parked events, as one step of the store."""
@@ -459,22 +403,18 @@ class Lane:
         self._changes, changes = [], []
         delivered = filtered = discarded = 0
         cursor_to = self._cursor
-        holds: list[str] = []
         while window and window[0].state == "resolved":
             slot = window.popleft()
             slot.settled = True
-            entry = slot.delivery.entry
-            self._window_bytes -= len(entry.event_json) + len(entry.raw_json)
+            self._window_bytes -= slot.delivery.size_bytes
             self._resolved -= 1
             filtered += slot.filtered_before
-            discarded += slot.gap_before
-            cursor_to = entry.seq
-            if slot.change is None:
-                delivered += 1
-            else:
+            discarded += slot.gap_before + slot.given_up
+            cursor_to = slot.delivery.seq
+            if slot.change is not None:
                 changes.append(slot.change)
-                if slot.change.operation == "hold":
-                    holds.append(slot.change.key)
+            elif not slot.given_up:
+                delivered += 1
         if not window:
             filtered, discarded = filtered + self._tail_filtered, discarded + self._tail_gap
             self._tail_filtered = self._tail_gap = 0
@@ -483,14 +423,12 @@ class Lane:
         self._update_room()
         freed = await self._settle_surely(cursor_to, delivered, filtered, discarded, changes)
         self._cursor = cursor_to
-        for key in holds:
-            self._unsettled_holds[key] -= 1
-            if not self._unsettled_holds[key]:
-                del self._unsettled_holds[key]
-        self._free_keys(freed)
+        for change in changes:
+            self._in_hand.discard(change.seq)
+            if change.operation == "hold":
+                self._keys.hold_settled(change.key)
+        self._keys.free(freed)
         if changes:
-            for change in changes:
-                self._in_hand.discard(change.seq)
             self._next_due_ms = 0  # what was parked, or follows a freed one, may be due sooner than we knew
             with contextlib.suppress(StoreUnavailable):  # the next tick looks again
                 await self._look_for_due()
@@ -527,31 +465,46 @@ class Lane:
             if not self._window and self._cursor != self.read_seq:
                 self._dirty.set()
             self._ticks += 1
-            if self._ticks % LOOK_TICKS == 0:
-                self._next_due_ms = 0  # an operator may have parked dead letters again
             try:
+                if self._ticks % LOOK_TICKS == 0:
+                    await self._look_at_switches()
                 await self._look_for_due()
             except StoreUnavailable:
                 continue  # the settle loop says so; the next tick looks again
+            self._start_probe()
+
+    async def _look_at_switches(self) -> None:
+        if self._ticks == 0 and self.paused:
+            await self._store.pause(self.paused)
+        if self._breaker_changed:
+            self._breaker_changed = False
+            await self._store.save_breaker(msgspec.json.encode(self._breaker.state))
+        paused, _ = await self._store.switches()
+        if bool(paused) != bool(self.paused):
+            log.warning("delivery.paused" if paused else "delivery.resumed", subscriber=self.name, why=paused)
+        self.paused = paused
+        self._next_due_ms = 0  # an operator may have parked dead letters again
+        self._update_room()
+        self._hire_all()
+
+    _breaker_changed = False
 
     def _park_long_attempts(self) -> None:
         now_s, now_ms = self._monotonic(), self._wall_ms()
         for slot in list(self._trying.values()):
             if slot.state != "trying" or now_s - slot.started_s < LONG_ATTEMPT_S:
                 continue
-            delivery, key = slot.delivery, self._key(slot.delivery)
-            self._in_hand.add(delivery.entry.seq)
-            info = Parked(
-                attempt=0, key=key, in_flight=True, event_id=delivery.event_id, event_type=delivery.event_type
-            )
+            self._in_hand.add(slot.delivery.seq)
             due_ms = now_ms + round(self.settings.timeout_s * 1000) + IN_FLIGHT_MARGIN_MS
-            self._resolve(slot, Change("park", delivery.entry.seq, key, due_ms, msgspec.json.encode(info)))
-            self._hold_key(key)
+            self._resolve(slot, in_flight_change(slot.delivery, self._keys.key_of(slot), due_ms))
+            self._hold_key(slot)
 
     async def _look_for_due(self) -> None:
         now_ms = self._wall_ms()
-        room = min(DUE_LIMIT, self.settings.concurrency * 2 - len(self._returns))
-        if room <= 0 or self._stopping or self.disabled or self._looking:
+        # While the breaker is open one parked event is enough: for the next probe.
+        most = 1 if self._breaker.is_open else min(DUE_LIMIT, self.settings.concurrency * 2)
+        room = most - len(self._returns)
+        if room <= 0 or self._stopped.is_set() or self.paused or self._looking:
             return
         if self._next_due_ms is None or self._next_due_ms > now_ms:
             return
@@ -579,30 +532,35 @@ class Lane:
             self._returns.append(Return(delivery_of(entry), each.parked))
             self._hire()
 
+    # What is given up
+
+    async def give_up_before(self, seq: int) -> None:
+        """Discard what this subscriber has not got up to a sequence number: it is beyond ``max_lag``."""
+        for slot in self._window:
+            if slot.delivery.seq <= seq and slot.state == "waiting":
+                slot.given_up = True
+                self._resolve(slot, None)
+        given_up = [slot for slot in self._fresh if slot.given_up]
+        self._fresh = deque(slot for slot in self._fresh if not slot.given_up)
+        for slot in given_up:
+            if (following := self._keys.next(slot)) is not None:
+                self._fresh.append(following)
+        if self.read_seq < seq:
+            self._tail_gap += seq - self.read_seq
+            self.read_seq = seq
+            self._update_room()
+        parked = [each for each in await self._store.parked_before(seq, 10_000) if each[0] not in self._in_hand]
+        self._changes += [Change("drop", number, key) for number, key in parked]
+        self._dirty.set()
+
     def status(self) -> dict[str, Any]:
         """What only this process knows."""
         return {
-            "disabled": self.disabled,
+            "disabled": self.paused,
+            "paused": self.paused,
+            "breaker": msgspec.to_builtins(self._breaker.state),
             "in_flight": len(self._workers),
             "window": len(self._window),
+            "held_keys": len(self._keys.held),
             "cursor": self._cursor,
         }
-
-
-class Head(msgspec.Struct, frozen=True, gc=False):
-    """Of an event's JSON, what delivery needs to know."""
-
-    id: str
-    type: str
-    source: str
-    ordering_key: str | None
-
-
-_decode_head = msgspec.json.Decoder(Head).decode
-
-
-def delivery_of(entry: Entry) -> Delivery:
-    """Read from a log entry what lanes need."""
-    head = _decode_head(entry.event_json)
-    key = key_hash(head.source, head.ordering_key) if head.ordering_key else ""
-    return Delivery(entry, head.id, head.type, key)

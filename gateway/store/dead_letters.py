@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
-from gateway.store.parked import Parked
+from gateway.store.parked import Attempt, Parked
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +24,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     first_failed_ms: int
     died_ms: int
+    history: tuple[Attempt, ...] = ()
 
 
 class DeadLetters:

@@ -68,6 +68,15 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     raw_json: bytes
 
 
+class Extent(msgspec.Struct, frozen=True):
+    """How much a log holds."""
+
+    seq: int
+    """The last sequence number given."""
+    entries: int
+    log_bytes: int
+
+
 class PartitionLog:
     """The log of one partition, as one process writes and reads it."""
 
@@ -159,6 +168,13 @@ class PartitionLog:
             else:
                 high = middle
         return low
+
+    async def extent(self) -> "Extent":
+        """How much there is."""
+        (seq, log_bytes), entries = await self._store.many(
+            [("HMGET", self.keys.state, "seq", "log_bytes"), ("XLEN", self.keys.log)]
+        )
+        return Extent(int(seq or 0), entries, int(log_bytes or 0))
 
     async def last(self) -> int:
         """The last sequence number given."""

@@ -17,6 +17,21 @@ CLOCK_JUMP_MS = 25 * 3_600_000
 """No schedule waits longer than 24 h: a due time further ahead was written before the clock jumped, and is due."""
 
 
+HISTORY = 10
+"""Attempts that a parked event, a dead letter or a late delivery remembers: the newest."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt, as it is remembered."""
+
+    at_ms: int
+    """When it ended."""
+    cause: str = ""
+    """Empty if it was delivered."""
+    status: int | None = None
+    duration_ms: int = 0
+
+
 class Parked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A failed delivery between two attempts, as the store keeps it."""
 
@@ -35,6 +50,7 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int | None = None
     detail: str = ""
     last_attempt_ms: int = 0
+    history: tuple[Attempt, ...] = ()
 
 
 Operation = Literal["park", "hold", "dead", "again", "done", "bury", "drop"]
@@ -129,7 +145,7 @@ class SubscriberStore:
         try:
             _, freed = await self._store.script(
                 "settle",
-                [self._partition.state, keys.sub, keys.parked, keys.due, keys.held, keys.dead, keys.died],
+                [self._partition.state, keys.sub, keys.parked, keys.due, keys.held, keys.dead, keys.died, keys.history],
                 args,
             )
         except ResponseError as error:
@@ -158,6 +174,34 @@ class SubscriberStore:
         infos = await self._store.call("HMGET", self.keys.parked, *seqs)
         found = [DueEvent(seq, _parked(info)) for seq, info in zip(seqs, infos, strict=True) if info is not None]
         return found, next_ms
+
+    async def switches(self) -> tuple[str, bytes]:
+        """Why it is paused (empty if it is not), and the breaker's JSON as last saved (empty if never)."""
+        paused, breaker = await self._store.call("HMGET", self.keys.sub, "paused", "breaker")
+        return (paused or b"").decode(), breaker or b""
+
+    async def save_breaker(self, state: bytes) -> None:
+        """Keep the breaker's state, so that a restart does not forget it."""
+        await self._store.call("HSET", self.keys.sub, "breaker", state)
+
+    async def pause(self, why: str) -> None:
+        """Stop its deliveries, until somebody resumes them."""
+        await self._store.call("HSET", self.keys.sub, "paused", why)
+
+    async def parked_before(self, seq: int, limit: int) -> list[tuple[int, str]]:
+        """Up to ``limit`` parked events with a sequence number up to ``seq``, each with its key's hash."""
+        found: list[tuple[int, str]] = []
+        place: Any = 0
+        while len(found) < limit:
+            place, flat = await self._store.call("HSCAN", self.keys.parked, place, "COUNT", 1_000)
+            found += [
+                (int(number), _parked(info).key)
+                for number, info in zip(flat[::2], flat[1::2], strict=True)
+                if int(number) <= seq
+            ]
+            if int(place) == 0:
+                break
+        return found[:limit]
 
     async def parked(self, after: int, limit: int) -> list[DueEvent]:
         """Parked events in order of their due time, from the ``after``-th on, for operators."""

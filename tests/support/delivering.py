@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from gateway.config import StoreSettings, SubscriberSettings
+from gateway.delivery.breaker import Rules
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.lane import Lane
@@ -40,6 +41,7 @@ def subscriber(port: int, name: str = "crm", **settings: Any) -> SubscriberSetti
         "retry_s": (0.05, 0.05, 0.05),
         "timeout_s": 3.0,
         "start": "beginning",
+        "max_lag_s": 1e9,  # the rig's events are old
     }
     return SubscriberSettings(name=name, url=f"http://127.0.0.1:{port}/{name}", **{**defaults, **settings})
 
@@ -51,6 +53,9 @@ class Rig:
         self.store = store
         self.keys = Keys("0")
         self.log = PartitionLog(store, self.keys)
+        self.breaker_rules = Rules(trip_failures=1_000_000, rate_over=1_000_000)
+        """Out of the way, except in the tests that are about it."""
+        self.most_lag_bytes = 1 << 40
 
     async def append(
         self, count: int, *, event_type: str = "message.received", key: str | None = None, first: int = 0
@@ -80,18 +85,19 @@ class Rig:
         return Dispatcher(
             partition_log=self.log,
             lease=Lease(self.store, self.keys, owner or owner_name()),
-            lanes=[
-                Lane(
-                    each,
-                    SubscriberStore(self.store, self.keys, each.name),
-                    self.log,
-                    guard,
-                    wall_ms=wall_ms,
-                    monotonic=time.monotonic,
-                    jitter=lambda: 0.5,
-                )
-                for each in subscribers
-            ],
+            subscribers=subscribers,
+            make_lane=lambda each: Lane(
+                each,
+                SubscriberStore(self.store, self.keys, each.name),
+                self.log,
+                guard,
+                wall_ms=wall_ms,
+                monotonic=time.monotonic,
+                jitter=lambda: 0.5,
+                breaker_rules=self.breaker_rules,
+            ),
+            most_lag_bytes=self.most_lag_bytes,
+            wall_ms=wall_ms,
             monotonic=time.monotonic,
         )
 

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Record what became of deliveries of one subscriber in one partition: counts, cursor and parked ones in one step.
 --
--- KEYS  1 state   2 sub   3 parked   4 due   5 held   6 dead   7 died
+-- KEYS  1 state   2 sub   3 parked   4 due   5 held   6 dead   7 died   8 history
 -- ARGV  1 epoch of the lease   2 settle number   3 cursor as the caller knows it   4 cursor as it shall be
 --       5 delivered   6 filtered   7 discarded (all three among those the cursor passes)
 --       8 now in ms   9 cap of dead in bytes   10 prefix of the key lists
@@ -69,6 +69,7 @@ local function follow(seq, hash, inherited)
   end
 end
 
+local HISTORY = 10000
 local FRESH = '{"attempt":0,"first_failed_ms":0,"key":"%s"}'
 local LAST = '{"attempt":0,"first_failed_ms":0,"key":"%s","last_chance":true}'
 
@@ -91,6 +92,7 @@ for i = 11, #ARGV, 6 do
   elseif op == 'done' then
     if unpark(seq) then
       delivered = delivered + 1
+      if info ~= '' then redis.call('XADD', KEYS[8], 'MAXLEN', '~', HISTORY, '*', 's', seq, 'h', info) end
       follow(seq, hash, string.format(FRESH, hash))
     end
   elseif op == 'bury' then
