@@ -36,12 +36,21 @@ class Key(msgspec.Struct, Generic[T], frozen=True):
     """What may be shown of a value (``None``: nothing); without it, all. Keys that could hold a secret mask it here."""
 
 
+class Mistake(msgspec.Struct, frozen=True):
+    """One thing that is wrong: where, and what to write instead."""
+
+    path: KeyPath
+    words: str
+
+
 class Reading:
     """The whole reading of one file: what every section shares."""
 
     def __init__(self, file: str, base: Path, lines: Lines, references: References) -> None:
         self.file, self.base, self.lines, self.references = file, base, lines, references
         self.origins: list[Origin] = []
+        self.mistakes: list[Mistake] = []
+        """As they were met; ``problems`` has them with their lines."""
         self._problems: list[tuple[int, str]] = []
 
     @cached_property
@@ -52,6 +61,7 @@ class Reading:
     def problem(self, path: KeyPath, what: str, write: str) -> None:
         """Note a mistake at ``path``: what is wrong and why, and what to write."""
         line = self.lines.line(path)
+        self.mistakes.append(Mistake(path, f"{what}; write {write}"))
         self._problems.append((line, f"{self.file}:{line}: {what}; write {write}"))
 
     @property

@@ -76,13 +76,14 @@ def read_subscribers(reading: Reading, tables: object) -> dict[str, SubscriberSe
     for name, table in tables.items():
         section = Section(reading, ("subscribers", name), table)
         check_name(section, name)
-        settings = _read_subscriber(section, name)
+        settings = read_subscriber(section, name)
         if settings is not None:
             subscribers[name] = settings
     return subscribers
 
 
-def _read_subscriber(section: Section, name: str) -> SubscriberSettings | None:
+def read_subscriber(section: Section, name: str) -> SubscriberSettings | None:
+    """One subscriber; ``None`` if it lacks what it cannot do without. Problems are noted in the section's reading."""
     references = section.reading.references
     url = section.read_required(
         Key("url", lambda value: text_or_reference(references, value), shown=masked), 'url = "https://…"'
