@@ -29,10 +29,11 @@ class Deliveries(Protocol):
         ...
 
 
-class Sight(msgspec.Struct, frozen=True, kw_only=True):
+class Sight(msgspec.Struct, kw_only=True):
     """The parts of the gateway that questions are answered from."""
 
     config: Config
+    """The one in force, with the subscribers made through the API; replaced when it changes."""
     store: Store
     keys: Sequence[Keys]
     """One a partition."""

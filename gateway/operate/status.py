@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from gateway.delivery.breaker import BreakerState
 from gateway.operate.sight import Sight
-from gateway.operate.troubles import find_troubles
+from gateway.operate.troubles import does, find_troubles
 from gateway.operate.views import (
     PartitionStatus,
     SourceStatus,
@@ -18,6 +19,7 @@ from gateway.operate.views import (
     SubscriberStatus,
 )
 from gateway.operate.waiting import Waiting, look_at_waiting
+from gateway.store.control import GONE
 from gateway.store.ledger import Account, SourceAccount, Subscriber, make_ledger
 from schemas.timestamps import format_ms
 
@@ -34,13 +36,12 @@ class _Head(msgspec.Struct, frozen=True, gc=False):
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
+decode_breaker = msgspec.json.Decoder(BreakerState).decode
 
 
 async def read_status(sight: Sight) -> Status:
     """Ask the store everything. Raises ``StoreUnavailable``."""
     accounts = await sight.accounts()
-    now_ms = sight.wall_ms()
-    names = sorted({*sight.config.subscribers, *(name for account in accounts for name in account.subscribers)})
     latest, server, memory, time, *leases = await asyncio.gather(
         _latest(sight),
         sight.store.info("server"),
@@ -54,13 +55,10 @@ async def read_status(sight: Sight) -> Status:
         for number, (account, lease) in enumerate(zip(accounts, leases, strict=True))
     ]
     store = _store(sight, accounts, partitions, server, memory)
-    waiting = {name: await look_at_waiting(sight, name, accounts) for name in names}
-    lanes = sight.deliveries.status() or {}
-    delivering = any(partition.owner is not None for partition in partitions)
-    ledger = make_ledger(accounts, now_ms)
-    subscribers = [
-        _subscriber(sight, name, accounts, waiting[name], lanes.get(name) or [], delivering, now_ms) for name in names
-    ]
+    subscribers = await read_subscribers(
+        sight, accounts, delivering=any(partition.owner is not None for partition in partitions)
+    )
+    ledger = make_ledger(accounts, sight.wall_ms())
     sources = _sources(sight, accounts, latest)
     return Status(
         at=ledger.at,
@@ -70,6 +68,24 @@ async def read_status(sight: Sight) -> Status:
         store=store,
         problems=await find_troubles(sight, ledger, sources, subscribers, store),
     )
+
+
+async def read_subscribers(
+    sight: Sight, accounts: Sequence[Account], *, delivering: bool, only: str | None = None
+) -> list[SubscriberStatus]:
+    """How subscribers do, by name; of those that are configured, and of those that once were. Raises
+    ``StoreUnavailable``.
+
+    ``delivering``: whether any process delivers from the store.
+    """
+    names = {*sight.config.subscribers, *(name for account in accounts for name in account.subscribers)}
+    lanes = sight.deliveries.status() or {}
+    found = []
+    for name in sorted(names) if only is None else [only]:
+        waiting = await look_at_waiting(sight, name, accounts)
+        each = _subscriber(sight, name, accounts, waiting, lanes.get(name) or [], delivering, sight.wall_ms())
+        found.append(each)
+    return found
 
 
 async def _latest(sight: Sight) -> dict[str, str]:
@@ -127,9 +143,17 @@ def _subscriber(
         parked += numbers.parked
         held += numbers.held
     settings = sight.config.subscribers.get(name)
-    disabled = next((lane["disabled"] for lane in lanes if lane.get("disabled")), None)
+    known = [account.subscribers[name] for account in accounts if name in account.subscribers]
+    paused = next((each.paused for each in known if each.paused), "")
+    breakers = [decode_breaker(each.breaker) for each in known if each.breaker]
+    open_breaker = next((each for each in breakers if each.open), None)
     oldest_s = None if waiting.oldest_ms is None else max(0.0, (now_ms - waiting.oldest_ms) / 1000)
-    state, words = _state(settings is not None, disabled, delivering, line, parked, oldest_s, waiting, now_ms)
+    if settings is None:
+        state, words = _of_unconfigured()
+    elif paused or open_breaker is not None:
+        state, words = _of_stopped(name, paused, open_breaker, line, now_ms)
+    else:
+        state, words = _state(delivering, line, parked, oldest_s, waiting, now_ms)
     return SubscriberStatus(
         name=name,
         state=state,
@@ -159,9 +183,24 @@ def _attempts(lanes: Sequence[dict[str, Any]]) -> dict[str, int]:
     return dict(total)
 
 
+def _of_unconfigured() -> tuple[SubscriberState, str]:
+    return "not_configured", "no longer in the configuration; what it has not read still waits for it"
+
+
+def _of_stopped(
+    name: str, paused: str, breaker: BreakerState | None, line: Subscriber, now_ms: int
+) -> tuple[SubscriberState, str]:
+    waits = f"{line.pending} {'waits' if line.pending == 1 else 'wait'}"
+    if paused:
+        state: SubscriberState = "disabled" if paused.startswith(GONE) else "paused"
+        return state, f"{state}: {paused}; {waits}; go on with: gateway resume {name}"
+    assert breaker is not None
+    probe = _in_words((breaker.probe_ms - now_ms) / 1000)
+    since = duration((now_ms - breaker.since_ms) / 1000)
+    return "breaker_open", f"it {does(breaker.cause)}; nothing is sent since {since}; one event probes {probe}; {waits}"
+
+
 def _state(
-    configured: bool,
-    disabled: str | None,
     delivering: bool,
     line: Subscriber,
     parked: int,
@@ -169,10 +208,6 @@ def _state(
     waiting: Waiting,
     now_ms: int,
 ) -> tuple[SubscriberState, str]:
-    if not configured:
-        return "not_configured", "no longer in the configuration; what it has not read still waits for it"
-    if disabled:
-        return "disabled", f"disabled: {disabled}; nothing is sent until the gateway is started again"
     if line.pending and not delivering:
         return "not_delivering", "no process delivers from this store at the moment"
     if parked:

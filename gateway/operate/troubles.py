@@ -80,15 +80,15 @@ def _broken(source: SourceStatus) -> Trouble:
 async def _of_subscriber(sight: Sight, subscriber: SubscriberStatus) -> list[Trouble]:
     name = subscriber.name
     found = []
-    if subscriber.state == "disabled":
+    if subscriber.state in ("disabled", "paused"):
         found.append(
             Trouble(
-                severity="bad",
+                severity="bad" if subscriber.state == "disabled" else "warn",
                 what=f"{name} is {subscriber.words}",
                 count=1,
-                cause="disabled",
+                cause=subscriber.state,
                 subscriber=name,
-                command="gateway status",
+                command=f"gateway resume {name}",
             )
         )
     elif subscriber.state == "not_delivering":
@@ -113,7 +113,7 @@ async def _of_subscriber(sight: Sight, subscriber: SubscriberStatus) -> list[Tro
                 command="gateway check",
             )
         )
-    elif subscriber.state in ("retrying", "behind"):
+    elif subscriber.state in ("retrying", "behind", "breaker_open"):
         found.append(
             Trouble(
                 severity="warn",

@@ -39,7 +39,15 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SubscriberState = Literal[
-    "up_to_date", "delivering", "behind", "retrying", "disabled", "not_delivering", "not_configured"
+    "up_to_date",
+    "delivering",
+    "behind",
+    "retrying",
+    "breaker_open",
+    "paused",
+    "disabled",
+    "not_delivering",
+    "not_configured",
 ]
 
 

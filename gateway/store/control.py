@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 
+GONE = "it answered 410 Gone"
+"""How the reason begins that a lane gives when the subscriber said that it wants no more."""
+
 
 class Control:
     """One subscriber, in all partitions. Everything raises ``StoreUnavailable``."""

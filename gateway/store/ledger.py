@@ -97,6 +97,10 @@ class SubscriberAccount(msgspec.Struct, kw_only=True):
     parked: int
     held: int
     dead: int
+    paused: str = ""
+    """Why it is paused; empty if it is not."""
+    breaker: bytes = b""
+    """JSON of its breaker's state (``delivery/breaker.py``); empty if it never opened."""
 
     def lines(self, seq: int) -> Subscriber:
         """Its line of the ledger, where ``seq`` is the partition's last sequence number."""
@@ -196,4 +200,6 @@ def _subscriber(reply: Any) -> SubscriberAccount:
         parked=parked,
         held=held,
         dead=dead,
+        paused=fields.get("paused", ""),
+        breaker=fields.get("breaker", "").encode(),
     )

@@ -1,0 +1,143 @@
+"""Who is delivered to: the subscribers of the file and those made through the API, together.
+
+The file is the truth for what it names: a subscriber of the same name made through the API waits until the file no
+longer has one. Every process looks once a second whether the list in the store has another version; then, and when the
+file was read again, the dispatchers go on with the new list. What cannot be read here (a variable that this machine
+lacks) is left out and says why; its cursor stays where it is.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from gateway.config import Config, Origin, SubscriberSettings
+from gateway.config_file.written import Mistake, Read
+from gateway.errors import StoreError
+from gateway.store.subscribers import StoredSubscribers
+
+log = structlog.get_logger("gateway.delivery")
+
+LOOK_S = 1.0
+
+ReadWritten = Callable[[str, Mapping[str, Any]], Read]
+"""Name and JSON object → settings (``config_file/written.py``, with this process's folders and environment)."""
+Apply = Callable[[Sequence[SubscriberSettings]], Awaitable[None]]
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """One subscriber of the list."""
+
+    name: str
+    origin: Literal["file", "api"]
+    settings: SubscriberSettings | None
+    """``None`` where it cannot be read here."""
+    origins: tuple[Origin, ...]
+    """Each setting as it may be shown."""
+    mistakes: tuple[Mistake, ...] = ()
+    stored: bytes | None = None
+    """Of one made through the API: its JSON in the store."""
+
+
+class Roster:
+    """The list, kept up to date in one process."""
+
+    def __init__(
+        self,
+        config: Config,
+        stored: StoredSubscribers,
+        *,
+        read: ReadWritten,
+        apply: Apply,
+        changed: Callable[[Config], None],
+    ) -> None:
+        """``apply`` gives the dispatchers a new list; ``changed`` tells everybody else the configuration in force."""
+        self._stored = stored
+        self._read = read
+        self._apply = apply
+        self._changed = changed
+        self._config = config
+        self._written: dict[str, bytes] = {}
+        self._version = -1
+        self._in_force: tuple[SubscriberSettings, ...] | None = None
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self.members: dict[str, Member] = {}
+        self._gather()
+
+    async def start(self) -> None:
+        """Read the list once, then follow it. Raises ``StoreUnavailable``."""
+        await self.refresh()
+        self._task = asyncio.create_task(self._follow(), name="roster")
+
+    async def stop(self) -> None:
+        """Follow no longer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def refresh(self) -> None:
+        """Go on with what the store has now. Raises ``StoreUnavailable``."""
+        async with self._lock:
+            if await self._stored.version() != self._version:
+                written = await self._stored.read()
+                self._written, self._version = written.settings, written.version
+                self._gather()
+            await self._go_on()
+
+    async def use_file(self, config: Config) -> None:
+        """Go on with a file that was read again. Raises ``StoreUnavailable``."""
+        async with self._lock:
+            self._config = config
+            self._gather()
+            await self._go_on()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(StoreError):  # the next look repeats what was not done
+                await self.refresh()
+
+    def _gather(self) -> None:
+        """The list anew, from the file and from what was read of the store."""
+        members = {name: self._of_file(name, settings) for name, settings in self._config.subscribers.items()}
+        for name, written in self._written.items():
+            if name in members:
+                log.warning("delivery.roster", subscriber=name, why="the file has one of this name, and it counts")
+                continue
+            member = self._of_api(name, written)
+            if member.mistakes:
+                log.error(
+                    "delivery.roster", subscriber=name, why=[f"{each.at}: {each.why}" for each in member.mistakes]
+                )
+            members[name] = member
+        self.members = members
+
+    async def _go_on(self) -> None:
+        settings = tuple(each.settings for each in self.members.values() if each.settings is not None)
+        if settings == self._in_force:
+            return
+        # First who is shown, then who is delivered to: a secret must be masked before it is used.
+        subscribers = {each.name: each for each in settings}
+        self._changed(msgspec.structs.replace(self._config, subscribers=subscribers))
+        await self._apply(settings)
+        self._in_force = settings
+
+    def _of_file(self, name: str, settings: SubscriberSettings) -> Member:
+        table = f"subscribers.{name}"
+        origins = tuple(row for row in self._config.origins if row.table == table)
+        return Member(name=name, origin="file", settings=settings, origins=origins)
+
+    def _of_api(self, name: str, written: bytes) -> Member:
+        read = self._read(name, msgspec.json.decode(written))
+        return Member(
+            name=name,
+            origin="api",
+            settings=read.settings,
+            origins=read.origins,
+            mistakes=read.mistakes,
+            stored=written,
+        )
