@@ -42,8 +42,8 @@ key                                written   what
 ``{n}:sub:<name>:died``            settle    sorted set: sequence number by time of death in ms; same members as dead
 ``{n}:sub:<name>:history``         settle    stream: ``s`` sequence number, ``h`` JSON list of ``Attempt``, of events
                                              delivered after more than one attempt; the newest 10 000
-``{0}:replays``                    replay    hash: replay id → version, blank, JSON (``Replay``); only in partition 0, the
-                                             newest 200. ``{0}:replays:open`` is the set of those that are to run
+``{0}:replays``                    replay    hash: replay id → version, blank, JSON (``Replay``); the newest 200, all in
+                                             partition 0. ``{0}:replays:open``: the set of those that are to run
 ``{n}:quarantine``                 commit    stream: ``m`` JSON (``Kept``), ``b`` exact body
 ``{n}:rejected``                   commit    the same, sampled and capped in bytes
 =================================  ========  =====================================================================
