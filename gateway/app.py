@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,21 +15,29 @@ from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
 
 from adapters.registry import BrokenAdapter, find
-from gateway.config import Config, SourceSettings, SubscriberSettings
+from gateway.config import Config, SourceSettings, SubscriberSettings, load
+from gateway.config_file.document import read_dotenv
+from gateway.config_file.written import Read, read_written
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.lane import Lane
+from gateway.delivery.roster import Roster
+from gateway.delivery.signing import public_key
 from gateway.errors import StoreUnavailable
 from gateway.intake.committer import Committer
 from gateway.intake.endpoint import Endpoint, Inlet
 from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
 from gateway.operate.access import Access, admin_token
-from gateway.operate.api import api_routes, exception_handlers, openapi_config
+from gateway.operate.api import api_routes, exception_handlers, openapi_config, reload, subscribers
 from gateway.operate.dashboard import page_routes
 from gateway.operate.desk import Desk
 from gateway.operate.health import health_routes
 from gateway.operate.metrics import metrics_routes
+from gateway.operate.refusals import Refused
+from gateway.operate.subscribers import Subscribers
+from gateway.operate.trying import Trial
+from gateway.reloading import Reloader
 from gateway.store.connection import Store
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.housekeeping import Housekeeping
@@ -36,6 +46,7 @@ from gateway.store.lease import Lease, owner_name
 from gateway.store.log import PartitionLog
 from gateway.store.opening import open_partitions
 from gateway.store.parked import SubscriberStore
+from gateway.store.subscribers import StoredSubscribers
 
 log = structlog.get_logger("gateway")
 
@@ -68,7 +79,7 @@ class Gateway:
         ]
         self.key_fetcher = KeyFetcher(monotonic=time.monotonic, **_key_host(dict(os.environ)))
         self.endpoint = Endpoint(
-            {name: _inlet(config, name, source) for name, source in config.sources.items()},
+            _inlets(config),
             self.committers,
             self.key_fetcher,
             wall_ms=wall_ms,
@@ -100,11 +111,31 @@ class Gateway:
             stats=self.endpoint.stats,
             deliveries=self,
         )
+        self._admin_token = admin_token(data_dir(config) / "admin_token")
         self.access = Access(
-            (*config.gateway.tokens, admin_token(data_dir(config) / "admin_token")),
+            (*config.gateway.tokens, self._admin_token),
             monotonic=time.monotonic,
             secure_cookie=(config.gateway.public_url or "").startswith("https://"),
         )
+        stored = StoredSubscribers(self.store, self.keys)
+        self.roster = Roster(config, stored, read=self._read_written, apply=self._deliver_to, changed=self._use)
+        self.reloader = Reloader(
+            config,
+            read=lambda: load(config.path, os.environ),
+            replace_sources=lambda wanted: self.endpoint.replace(_inlets(wanted)),
+            replace_tokens=lambda wanted: self.access.replace((*wanted.gateway.tokens, self._admin_token)),
+            replace_subscribers=self.roster.use_file,
+        )
+        self.subscribers = Subscribers(
+            sight=self.desk.sight,
+            roster=self.roster,
+            stored=stored,
+            read=self._read_written,
+            data_dir=data_dir(config),
+            delivers_alone=lambda: all(dispatcher.holds for dispatcher in self.dispatchers),
+            public_key=public_key,
+        )
+        self.trial = Trial(guard, wall_ms=wall_ms, monotonic=time.monotonic, nonce=lambda: secrets.token_hex(16))
         self.app = self._app()
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
@@ -112,6 +143,17 @@ class Gateway:
     def _lane(self, keys: Keys, partition_log: PartitionLog, guard: Guard, subscriber: SubscriberSettings) -> Lane:
         store = SubscriberStore(self.store, keys, subscriber.name)
         return Lane(subscriber, store, partition_log, guard, wall_ms=wall_ms, monotonic=time.monotonic)
+
+    def _read_written(self, name: str, written: Mapping[str, Any]) -> Read:
+        dotenv, _ = read_dotenv(self.config.path.parent)
+        return read_written(name, written, data_dir(self.config), os.environ, dotenv)
+
+    async def _deliver_to(self, subscribers: Sequence[SubscriberSettings]) -> None:
+        if self.role != "intake":
+            await asyncio.gather(*[dispatcher.apply(subscribers) for dispatcher in self.dispatchers])
+
+    def _use(self, config: Config) -> None:
+        self.config = self.desk.sight.config = config
 
     def _app(self) -> Litestar:
         endpoint = self.endpoint
@@ -122,9 +164,10 @@ class Gateway:
         async def intake(scope: Scope, receive: Receive, send: Send) -> None:
             await endpoint(scope, receive, send)
 
+        more = [*subscribers.routes(self.subscribers, self.trial), *reload.routes(self.reloader)]
         routes: list[Any] = [
             *health_routes(self.readiness),
-            *api_routes(self.desk, self.access),
+            *api_routes(self.desk, self.access, more),
             *metrics_routes(self.desk, self.access),
             *page_routes(self.desk, self.access),
         ]
@@ -147,6 +190,7 @@ class Gateway:
         await self.store.ping()
         await open_partitions(self.store, self.keys)
         await self.housekeeping.start(self.config.store)
+        await self.roster.start()
         if self.role != "delivery":
             for committer in self.committers:
                 committer.start()
@@ -156,6 +200,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop in the order of a webhook's way: what is accepted is committed, what is on the wire is settled."""
+        await self.roster.stop()
         if self.role != "delivery":
             await asyncio.gather(*[committer.close() for committer in self.committers])
         if self.role != "intake":
@@ -166,6 +211,13 @@ class Gateway:
         await self.store.close()
         if self.embedded is not None:
             await self.embedded.stop()
+
+    async def reload_quietly(self, who: str) -> None:
+        """Read the file again for somebody who gets no answer: the log has it, mistakes included."""
+        try:
+            await self.reloader.reload(dry_run=False, who=who)
+        except (Refused, StoreUnavailable) as error:
+            log.error("operate.reload", who=who, why=str(error))
 
     async def readiness(self) -> dict[str, str]:
         """What keeps a POST from being answered 200, by part; empty when ready."""
@@ -184,13 +236,18 @@ class Gateway:
     def status(self) -> dict[str, Any]:
         """What only this process knows of deliveries, by subscriber."""
         return {
-            name: [dispatcher.lane_status(name) for dispatcher in self.dispatchers] for name in self.config.subscribers
+            name: [known for each in self.dispatchers if (known := each.lane_status(name)) is not None]
+            for name in self.config.subscribers
         }
 
 
 def data_dir(config: Config) -> Path:
     """Where this gateway keeps its own small files: the embedded store's directory, else ``data`` by the file."""
     return config.store.data_dir or config.path.parent / "data"
+
+
+def _inlets(config: Config) -> dict[str, Inlet]:
+    return {name: _inlet(config, name, source) for name, source in config.sources.items()}
 
 
 def _inlet(config: Config, name: str, settings: SourceSettings) -> Inlet:

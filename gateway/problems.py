@@ -16,7 +16,16 @@ class Problem(msgspec.Struct, frozen=True):
     retry_after_s: int | None = None
 
 
-class Body(msgspec.Struct, frozen=True):
+class Mistake(msgspec.Struct, frozen=True):
+    """One of the things that are wrong with what was written."""
+
+    at: str
+    """The field, as one would write its path (``types[1]``), or file and line; empty for the whole."""
+    why: str
+    """What is wrong and what to write instead. Holds no secret."""
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a refusal's body holds."""
 
     type: str
@@ -24,10 +33,13 @@ class Body(msgspec.Struct, frozen=True):
     status: int
     detail: str
     code: str
+    mistakes: tuple[Mistake, ...] = ()
+    """Of `invalid` alone: every mistake, each with its place."""
 
 
 UNREADABLE = Problem(400, "unreadable", "The body cannot be read")
 BAD_REQUEST = Problem(400, "bad_request", "The request asks for something that cannot be given")
+INVALID = Problem(400, "invalid", "What was written has mistakes")
 NOT_PROVEN = Problem(401, "not_proven", "The request does not prove who sent it")
 NO_TOKEN = Problem(401, "no_token", "A token is needed")
 FORBIDDEN = Problem(403, "forbidden", "The token's role does not allow this")
@@ -42,9 +54,9 @@ RATE_LIMITED = Problem(429, "rate_limited", "This source sends faster than its c
 UNAVAILABLE = Problem(503, "unavailable", "The gateway cannot take this now; send it again", retry_after_s=5)
 
 
-def body(problem: Problem, detail: str) -> bytes:
+def body(problem: Problem, detail: str, mistakes: tuple[Mistake, ...] = ()) -> bytes:
     """The JSON body of a refusal."""
-    return msgspec.json.encode(Body("about:blank", problem.title, problem.status, detail, problem.code))
+    return msgspec.json.encode(Body("about:blank", problem.title, problem.status, detail, problem.code, mistakes))
 
 
 def headers(problem: Problem, length: int) -> list[tuple[bytes, bytes]]:

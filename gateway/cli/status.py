@@ -12,7 +12,13 @@ from gateway.cli.common import Exit, console, json_option, print_json
 from gateway.cli.drawing import clean, table
 from gateway.simulator.painting import equation
 
-_STATE_STYLES = {"up_to_date": "green", "delivering": "green", "behind": "yellow", "retrying": "yellow", "paused": "yellow"}
+_STATE_STYLES = {
+    "up_to_date": "green",
+    "delivering": "green",
+    "behind": "yellow",
+    "retrying": "yellow",
+    "paused": "yellow",
+}
 
 
 @click.command()

@@ -19,25 +19,17 @@ import msgspec
 from gateway.config import Origin, SubscriberSettings
 from gateway.config_file.lines import Lines
 from gateway.config_file.references import References, is_reference
-from gateway.config_file.section import Reading, Section
+from gateway.config_file.section import Reading, Section, dotted
 from gateway.config_file.sources import check_name
 from gateway.config_file.subscribers import read_subscriber
 from gateway.config_file.values import Wrong
+from gateway.problems import Mistake
 
 SECRETS = "secrets"
 """The folder in the data directory."""
 
 _SECRET_FILE = re.compile(rf"file:{SECRETS}/[A-Za-z0-9][A-Za-z0-9._-]*")
 _FOR_SUBSCRIBERS = re.compile(r"env:SUBSCRIBER_[A-Za-z0-9_]+|credential:subscriber-[A-Za-z0-9._-]+")
-
-
-class Mistake(msgspec.Struct, frozen=True):
-    """One thing that is wrong with what was written."""
-
-    at: str
-    """The field, as one would write its path: ``types[1]``; empty for the whole."""
-    why: str
-    """What is wrong and what to write instead. Holds no secret."""
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -67,13 +59,8 @@ def read_written(
     check_name(section, name)
     _check_exposed(section, table)
     settings = read_subscriber(section, name)
-    prefix = f"subscribers.{name}"
     mistakes = tuple(
-        Mistake(
-            at=_field(each.path[2:]),
-            why=each.words.removeprefix(prefix).removeprefix(".").strip(),
-        )
-        for each in reading.mistakes
+        Mistake(_field(each.path[2:]), each.words.removeprefix(dotted(each.path)).strip()) for each in reading.mistakes
     )
     return Read(None if mistakes else settings, mistakes, tuple(reading.origins))
 

@@ -15,8 +15,9 @@ import msgspec
 import structlog
 
 from gateway.config import Config, Origin, SubscriberSettings
-from gateway.config_file.written import Mistake, Read
+from gateway.config_file.written import Read
 from gateway.errors import StoreError
+from gateway.problems import Mistake
 from gateway.store.subscribers import StoredSubscribers
 
 log = structlog.get_logger("gateway.delivery")
@@ -92,6 +93,7 @@ class Roster:
         """Go on with a file that was read again. Raises ``StoreUnavailable``."""
         async with self._lock:
             self._config = config
+            self._in_force = None  # everything counts anew, also what is not about subscribers
             self._gather()
             await self._go_on()
 

@@ -39,6 +39,15 @@ class Signer:
         return f"Signer({len(self._signs)} secrets)"
 
 
+def public_key(secret: str) -> str:
+    """The ``whpk_`` key with which a subscriber verifies what a ``whsk_`` secret signs. Raises ``ValueError``."""
+    if not secret.startswith("whsk_"):
+        raise ValueError("only a whsk_ key has a public key")
+    key = base64.b64decode(secret.removeprefix("whsk_"))
+    public = Ed25519PrivateKey.from_private_bytes(key[:32]).public_key()
+    return "whpk_" + base64.b64encode(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode("ascii")
+
+
 def _read_secret(secret: str) -> _Sign:
     kind, _, encoded = secret.partition("_")
     if kind not in ("whsec", "whsk"):

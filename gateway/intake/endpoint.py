@@ -126,6 +126,10 @@ class Endpoint:
         self._encode = msgspec.json.Encoder().encode
         self.stats = Stats({})
 
+    def replace(self, inlets: Mapping[str, Inlet]) -> None:
+        """Serve these sources from the next request on. A request under way ends with the one it began with."""
+        self._inlets = {name.encode(): inlet for name, inlet in inlets.items()}
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Raises nothing but cancellation."""
         inlet: Inlet | None = None

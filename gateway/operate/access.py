@@ -70,6 +70,12 @@ class Access:
         self._sessions: dict[bytes, Session] = {}
         self.secure_cookie = secure_cookie
 
+    def replace(self, tokens: Sequence[Token]) -> None:
+        """From now on these tokens count. Sessions that a token opened end, unless it is still there as it was."""
+        ended = {token.name for token in self._tokens if token not in tokens}
+        self._tokens = tuple(tokens)
+        self._sessions = {key: session for key, session in self._sessions.items() if session.name not in ended}
+
     def by_token(self, secret: str) -> Identity | None:
         """Whose token this is. Every token is compared in full, so the time says nothing about how near it came."""
         given = hash_token(secret)

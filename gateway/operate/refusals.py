@@ -8,7 +8,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from gateway import problems
 from gateway.errors import StoreError, StoreUnavailable
-from gateway.problems import Problem
+from gateway.problems import Mistake, Problem
 
 log = structlog.get_logger("gateway.operate")
 
@@ -24,10 +24,11 @@ SECURITY_HEADERS = {
 class Refused(Exception):
     """What was asked for cannot be given. Becomes a problem; never leaves this package."""
 
-    def __init__(self, problem: Problem, detail: str) -> None:
+    def __init__(self, problem: Problem, detail: str, mistakes: tuple[Mistake, ...] = ()) -> None:
         super().__init__(detail)
         self.problem = problem
         self.detail = detail
+        self.mistakes = mistakes
 
 
 _BY_STATUS = {
@@ -72,7 +73,7 @@ def _words(error: HTTPException) -> str:
     return error.detail
 
 
-def problem_response(problem: Problem, detail: str) -> Response[bytes]:
+def problem_response(problem: Problem, detail: str, mistakes: tuple[Mistake, ...] = ()) -> Response[bytes]:
     """A refusal as ``application/problem+json``."""
     headers = dict(SECURITY_HEADERS)
     if problem.retry_after_s is not None:
@@ -80,7 +81,7 @@ def problem_response(problem: Problem, detail: str) -> Response[bytes]:
     if problem.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="gateway"'
     return Response(
-        problems.body(problem, detail),
+        problems.body(problem, detail, mistakes),
         status_code=problem.status,
         media_type="application/problem+json",
         headers=headers,
@@ -88,7 +89,7 @@ def problem_response(problem: Problem, detail: str) -> Response[bytes]:
 
 
 def _handle(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    return problem_response(*explain(error))
+    return problem_response(*explain(error), error.mistakes if isinstance(error, Refused) else ())
 
 
 def exception_handlers() -> dict[Any, Any]:

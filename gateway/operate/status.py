@@ -55,9 +55,9 @@ async def read_status(sight: Sight) -> Status:
         for number, (account, lease) in enumerate(zip(accounts, leases, strict=True))
     ]
     store = _store(sight, accounts, partitions, server, memory)
-    subscribers = await read_subscribers(
-        sight, accounts, delivering=any(partition.owner is not None for partition in partitions)
-    )
+    names = sorted({*sight.config.subscribers, *(name for account in accounts for name in account.subscribers)})
+    delivering = any(partition.owner is not None for partition in partitions)
+    subscribers = await read_subscribers(sight, accounts, names, delivering=delivering)
     ledger = make_ledger(accounts, sight.wall_ms())
     sources = _sources(sight, accounts, latest)
     return Status(
@@ -71,17 +71,15 @@ async def read_status(sight: Sight) -> Status:
 
 
 async def read_subscribers(
-    sight: Sight, accounts: Sequence[Account], *, delivering: bool, only: str | None = None
+    sight: Sight, accounts: Sequence[Account], names: Sequence[str], *, delivering: bool
 ) -> list[SubscriberStatus]:
-    """How subscribers do, by name; of those that are configured, and of those that once were. Raises
-    ``StoreUnavailable``.
+    """How these subscribers do. Raises ``StoreUnavailable``.
 
     ``delivering``: whether any process delivers from the store.
     """
-    names = {*sight.config.subscribers, *(name for account in accounts for name in account.subscribers)}
     lanes = sight.deliveries.status() or {}
     found = []
-    for name in sorted(names) if only is None else [only]:
+    for name in names:
         waiting = await look_at_waiting(sight, name, accounts)
         each = _subscriber(sight, name, accounts, waiting, lanes.get(name) or [], delivering, sight.wall_ms())
         found.append(each)
@@ -158,6 +156,7 @@ def _subscriber(
         name=name,
         state=state,
         words=words,
+        paused=paused or None,
         types=list(settings.types) if settings else [],
         offered=line.offered,
         delivered=line.delivered,

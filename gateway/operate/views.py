@@ -57,6 +57,7 @@ class SubscriberStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: SubscriberState
     words: Annotated[str, Meta(description="The state as a sentence, with what follows.")]
+    paused: Annotated[str | None, Meta(description="Why it is paused; null if it is not.")] = None
     types: list[str]
     offered: Count
     delivered: Count

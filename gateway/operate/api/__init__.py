@@ -1,5 +1,6 @@
 """The HTTP API under ``/api``, and its description under ``/schema``."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Router
@@ -16,8 +17,8 @@ __all__ = ["api_routes", "exception_handlers", "openapi_config"]
 MAX_BODY_BYTES = 64 * 1024
 
 
-def api_routes(desk: Desk, access: Access) -> list[Any]:
-    """Everything under ``/api``, behind one gate."""
+def api_routes(desk: Desk, access: Access, more: Sequence[Any] = ()) -> list[Any]:
+    """Everything under ``/api``, behind one gate; ``more`` are handlers that need more than the desk."""
     return [
         Router(
             "/api",
@@ -27,6 +28,7 @@ def api_routes(desk: Desk, access: Access) -> list[Any]:
                 *stream.routes(desk),
                 *dead.routes(desk),
                 *kept.routes(desk),
+                *more,
             ],
             guards=[gate(access)],
             exception_handlers=exception_handlers(),

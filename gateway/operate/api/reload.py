@@ -1,0 +1,37 @@
+"""``/api/reload``: read ``gateway.toml`` again."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, post
+from msgspec import Meta
+
+from gateway.operate.api.documented import BAD_REQUEST, UNAVAILABLE, documented
+from gateway.operate.api.reading import read_order
+from gateway.reloading import Reloaded, Reloader
+
+
+class ReloadOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to reload."""
+
+    dry_run: Annotated[bool, Meta(description="Only say what would change.")] = False
+
+
+def routes(reloader: Reloader) -> list[Any]:
+    """The handler."""
+
+    @post(
+        "/reload",
+        summary="Read gateway.toml again",
+        operation_id="reload",
+        status_code=200,
+        responses=documented(BAD_REQUEST, UNAVAILABLE),
+    )
+    async def reload(body: bytes, request: Request[Any, Any, Any]) -> Reloaded:
+        """Sources, subscribers and tokens change at once, and no request is refused meanwhile.
+
+        What needs a restart is named. A file with mistakes changes nothing and is answered with all of them.
+        """
+        return await reloader.reload(dry_run=read_order(body, ReloadOrder).dry_run, who=request.user.name)
+
+    return [reload]

@@ -1,0 +1,151 @@
+"""Reading ``gateway.toml`` again while the gateway runs: what would change, and then the change.
+
+Sources, subscribers and tokens change at once: a request under way ends with the source it began with, the next one
+meets the new one, and none is refused in between. Everything else needs a restart and is only named. A file with a
+mistake changes nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+import structlog
+from msgspec import Meta
+
+from gateway import problems
+from gateway.config import Config, Token
+from gateway.errors import ConfigError
+from gateway.operate.refusals import Refused
+from gateway.problems import Mistake
+
+log = structlog.get_logger("gateway.operate")
+
+LIVE = {"gateway": {"tokens"}}
+"""Table → its settings that change without a restart, beside all of ``[sources.*]`` and ``[subscribers.*]``."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What changes about one source, subscriber or token."""
+
+    what: Annotated[str, Meta(description="As the file names it.", examples=["subscribers.crm"])]
+    change: Literal["added", "changed", "removed"]
+    settings: Annotated[list[str], Meta(description="Of a changed one: which settings.", examples=[["url", "types"]])]
+
+
+class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reload changed, or would change."""
+
+    dry_run: bool
+    changes: Annotated[list[Change], Meta(description="In force now, unless this is a dry run.")]
+    restart: Annotated[
+        list[str],
+        Meta(description="Settings that differ from those in force and wait for a restart.", examples=[["store.url"]]),
+    ]
+
+
+class Reloader:
+    """Reads the file again for one process."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        read: Callable[[], Config],
+        replace_sources: Callable[[Config], None],
+        replace_tokens: Callable[[Config], None],
+        replace_subscribers: Callable[[Config], Awaitable[None]],
+    ) -> None:
+        """``config``: the file as it was read at the start. ``read`` raises ``ConfigError``."""
+        self._at_start = self._in_force = config
+        self._read = read
+        self._replace_sources = replace_sources
+        self._replace_tokens = replace_tokens
+        self._replace_subscribers = replace_subscribers
+        self._lock = asyncio.Lock()
+
+    async def reload(self, *, dry_run: bool, who: str) -> Reloaded:
+        """Do it, or only say what it would do. Raises ``Refused`` for a file with mistakes; ``StoreUnavailable``."""
+        async with self._lock:
+            try:
+                # In a thread: a file on a slow disk must not keep requests waiting.
+                wanted = await asyncio.to_thread(self._read)
+            except ConfigError as error:
+                log.warning("operate.reload", who=who, mistakes=len(error.problems))
+                raise _refusal(error) from None
+            answer = Reloaded(
+                dry_run=dry_run,
+                changes=changes(self._in_force, wanted),
+                restart=needs_restart(self._at_start, wanted),
+            )
+            if not dry_run:
+                self._replace_sources(wanted)
+                self._replace_tokens(wanted)
+                await self._replace_subscribers(wanted)
+                self._in_force = wanted
+                told = [f"{each.what} {each.change}" for each in answer.changes]
+                log.info("operate.change", what="reload", who=who, changes=told, restart=answer.restart)
+            return answer
+
+
+def changes(before: Config, after: Config) -> list[Change]:
+    """What differs in the parts that change without a restart. Pure."""
+    return [
+        *_differences("sources", before.sources, after.sources),
+        *_differences("subscribers", before.subscribers, after.subscribers),
+        *_differences("gateway.tokens", _by_name(before.gateway.tokens), _by_name(after.gateway.tokens)),
+    ]
+
+
+def needs_restart(before: Config, after: Config) -> list[str]:
+    """Settings that differ and that a running gateway does not change. Pure."""
+    found = []
+    for table in ("gateway", "store", "alerts"):
+        one, other = getattr(before, table), getattr(after, table)
+        found += [f"{table}.{field}" for field in _fields(one, other) if field not in LIVE.get(table, ())]
+    return found
+
+
+def _by_name(tokens: Sequence[Token]) -> dict[str, Token]:
+    return {token.name: token for token in tokens}
+
+
+def _differences(table: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    found = []
+    for name in sorted({*before, *after}):
+        what = f"{table}.{name}"
+        if name not in before:
+            found.append(Change(what=what, change="added", settings=[]))
+        elif name not in after:
+            found.append(Change(what=what, change="removed", settings=[]))
+        elif before[name] != after[name]:
+            found.append(Change(what=what, change="changed", settings=_fields(before[name], after[name])))
+    return found
+
+
+_UNITS = ("_per_s", "_s", "_sha256")
+_WORDS = {"max_body_bytes": "max_body", "host": "listen", "port": "listen", "path_token_reference": "path_token"}
+
+
+def _fields(one: msgspec.Struct, other: msgspec.Struct) -> list[str]:
+    """The settings in which two of a kind differ, by the names the file has for them."""
+    found = []
+    for field in one.__struct_fields__:
+        before, after = getattr(one, field), getattr(other, field)
+        if before == after:
+            continue
+        if field == "source":
+            found += _fields(before, after)
+            continue
+        unit = next((unit for unit in _UNITS if field.endswith(unit)), "")
+        found.append(_WORDS.get(field, field.removesuffix(unit)))
+    return sorted(set(found))
+
+
+def _refusal(error: ConfigError) -> Refused:
+    mistakes = []
+    for problem in error.problems:
+        place, _, why = problem.partition(": ")
+        mistakes.append(Mistake(place.rpartition("/")[2], why))  # the file's folder is nobody's business
+    words = "; ".join(f"{each.at}: {each.why}" for each in mistakes)
+    return Refused(problems.INVALID, f"nothing was changed: {words}", tuple(mistakes))
