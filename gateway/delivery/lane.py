@@ -35,7 +35,7 @@ from gateway.delivery.pace import Pace
 from gateway.delivery.parcel import Delivery, Return, Slot, delivery_of
 from gateway.delivery.records import dead_change, done_change, in_flight_change, parked_change
 from gateway.delivery.schedule import Again, Dead, Done, next_step
-from gateway.errors import StoreError, StoreUnavailable
+from gateway.errors import LeaseLost, StoreError, StoreUnavailable
 from gateway.store.log import PartitionLog
 from gateway.store.parked import Change, DueEvent, Parked, SubscriberStore
 
@@ -92,6 +92,8 @@ class Lane:
         self._pace = Pace(settings.rate_per_s, monotonic=monotonic)
         self.paused = ""
         self.lost: StoreError | None = None
+        self._pause_to_save = ""
+        self._breaker_changed = False
         self._reset(0, BreakerState(), set())
 
     def _reset(self, epoch: int, breaker: BreakerState, held: set[str]) -> None:
@@ -154,6 +156,9 @@ class Lane:
         for task in running:
             task.cancel()
         await asyncio.gather(*self._tasks, *running, return_exceptions=True)
+        if not isinstance(self.lost, LeaseLost):
+            with contextlib.suppress(StoreUnavailable):  # then the next owner finds out by itself
+                await self._save_switches()
         if self._sender is not None:
             await self._sender.close()
             self._sender = None
@@ -333,6 +338,7 @@ class Lane:
             self.paused = "it answered 410 Gone: it wants no more"
             log.error("delivery.paused", subscriber=self.name, why=self.paused)
             self._update_room()
+            self._pause_to_save = self.paused
             self._ticks = -1  # the next tick writes it to the store
 
     def _hold_key(self, slot: Slot) -> None:
@@ -473,21 +479,26 @@ class Lane:
                 continue  # the settle loop says so; the next tick looks again
             self._start_probe()
 
-    async def _look_at_switches(self) -> None:
-        if self._ticks == 0 and self.paused:
-            await self._store.pause(self.paused)
+    async def _save_switches(self) -> None:
+        """Write to the store what this lane decided by itself; what fails is written at the next try."""
+        if self._pause_to_save:
+            await self._store.pause(self._pause_to_save)
+            self._pause_to_save = ""
         if self._breaker_changed:
-            self._breaker_changed = False
-            await self._store.save_breaker(msgspec.json.encode(self._breaker.state))
+            state = self._breaker.state
+            await self._store.save_breaker(msgspec.json.encode(state))
+            self._breaker_changed = self._breaker.state is not state
+
+    async def _look_at_switches(self) -> None:
+        await self._save_switches()
         paused, _ = await self._store.switches()
+        paused = paused or self._pause_to_save  # a 410 that came while we asked
         if bool(paused) != bool(self.paused):
             log.warning("delivery.paused" if paused else "delivery.resumed", subscriber=self.name, why=paused)
         self.paused = paused
         self._next_due_ms = 0  # an operator may have parked dead letters again
         self._update_room()
         self._hire_all()
-
-    _breaker_changed = False
 
     def _park_long_attempts(self) -> None:
         now_s, now_ms = self._monotonic(), self._wall_ms()

@@ -56,6 +56,10 @@ class Rig:
         self.breaker_rules = Rules(trip_failures=1_000_000, rate_over=1_000_000)
         """Out of the way, except in the tests that are about it."""
         self.most_lag_bytes = 1 << 40
+        self.wall_ms: Callable[[], int] = wall_ms
+        self.monotonic: Callable[[], float] = time.monotonic
+        self.lane: type[Lane] = Lane
+        """The tests' own kinds of lane: scripted ones, broken ones."""
 
     async def append(
         self, count: int, *, event_type: str = "message.received", key: str | None = None, first: int = 0
@@ -86,19 +90,19 @@ class Rig:
             partition_log=self.log,
             lease=Lease(self.store, self.keys, owner or owner_name()),
             subscribers=subscribers,
-            make_lane=lambda each: Lane(
+            make_lane=lambda each: self.lane(
                 each,
                 SubscriberStore(self.store, self.keys, each.name),
                 self.log,
                 guard,
-                wall_ms=wall_ms,
-                monotonic=time.monotonic,
+                wall_ms=self.wall_ms,
+                monotonic=self.monotonic,
                 jitter=lambda: 0.5,
                 breaker_rules=self.breaker_rules,
             ),
             most_lag_bytes=self.most_lag_bytes,
-            wall_ms=wall_ms,
-            monotonic=time.monotonic,
+            wall_ms=self.wall_ms,
+            monotonic=self.monotonic,
         )
 
     @asynccontextmanager
@@ -135,6 +139,13 @@ class Rig:
             return all(line.offered == offered and line.pending == 0 for line in lines)
 
         await until(done, within_s=within_s)
+
+
+def lane_status(dispatcher: Dispatcher, name: str = "crm") -> dict[str, Any]:
+    """What a dispatcher says of one of its lanes."""
+    found = dispatcher.lane_status(name)
+    assert found is not None
+    return found
 
 
 async def until(condition: Callable[[], Any], *, within_s: float = 20.0) -> None:
