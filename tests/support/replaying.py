@@ -1,0 +1,133 @@
+"""A replayer on the rig of ``delivering.py``, and short words for making replays and looking at them."""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from unittest.mock import patch
+
+from gateway.config import SubscriberSettings
+from gateway.delivery.guard import Guard
+from gateway.delivery.replay import Replayer
+from gateway.delivery.selecting import Wants
+from gateway.errors import StoreUnavailable
+from gateway.store.lease import Lease
+from gateway.store.replays import Replay, Replays, ReplaySpec, ReplayTarget
+from tests.support.delivering import Rig, subscriber, until, wall_ms
+
+SOON_S = (0.01, 0.01)
+
+
+class EvenNumbers:
+    """Stands for a condition: the events of the rig have numbers."""
+
+    def wants(self, event: Mapping[str, Any]) -> bool:
+        """Every second one."""
+        return int(event["number"]) % 2 == 0
+
+
+def make_condition(where: str, types: Sequence[str]) -> Wants:
+    """The rig's events are no canonical events, so a real condition could not be compiled for them."""
+    assert where == "even"
+    return EvenNumbers()
+
+
+class Bench:
+    """One store's replays."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.replays = Replays(rig.store, rig.keys)
+        self._made = 0
+
+    async def make(self, **wanted: Any) -> str:
+        """Ask for a replay of what is in the log now. Returns its id."""
+        self._made += 1
+        replay = Replay(
+            id=f"rpl_{self._made}",
+            spec=ReplaySpec(**wanted),
+            created_ms=wall_ms(),
+            created_by="test",
+            starts=[0],
+            ends=[await self.rig.log.last()],
+            positions=[0],
+        )
+        assert await self.replays.save(replay, 0)
+        return replay.id
+
+    async def get(self, replay_id: str) -> Replay:
+        """Its record."""
+        stored = await self.replays.get(replay_id)
+        assert stored is not None
+        return stored.replay
+
+    async def change(self, replay_id: str, state: Any) -> None:
+        """As an operator does."""
+        while True:
+            stored = await self.replays.get(replay_id)
+            assert stored is not None
+            stored.replay.state = state
+            if await self.replays.save(stored.replay, stored.version):
+                return
+
+    async def ended(self, replay_id: str, within_s: float = 20.0) -> Replay:
+        """Wait until it runs no more."""
+
+        async def over() -> bool:
+            return not (await self.get(replay_id)).is_open
+
+        await until(over, within_s=within_s)
+        return await self.get(replay_id)
+
+    def replayer(self, *subscribers: SubscriberSettings, owner: str, **settings: Any) -> Replayer:
+        """As ``app.py`` wires it."""
+
+        def read_target(target: ReplayTarget) -> SubscriberSettings:
+            port = int(target.url.rpartition(":")[2])
+            return subscriber(port, "to-url")
+
+        known = {each.name: each for each in subscribers}
+        wired: dict[str, Any] = {
+            "guard": Guard(own=()),
+            "read_target": read_target,
+            "make_condition": make_condition,
+            "retry_s": SOON_S,
+            "look_s": 0.02,
+            **settings,
+        }
+        return Replayer(
+            store=self.rig.store,
+            keys=[self.rig.keys],
+            logs=[self.rig.log],
+            owner=owner,
+            subscribers=lambda: known,
+            wall_ms=wall_ms,
+            monotonic=time.monotonic,
+            **wired,
+        )
+
+    async def take(self, owner: str) -> None:
+        """Give the lease of the partition to ``owner``, whoever has it."""
+        while not (await Lease(self.rig.store, self.rig.keys, owner).take()).ours:
+            await self.rig.store.call("HDEL", self.rig.keys.state, "owner", "lease_until_ms")
+
+    @asynccontextmanager
+    async def replaying(self, *subscribers: SubscriberSettings, **settings: Any) -> AsyncIterator[Replayer]:
+        """Run replays while the block does, in a process that holds the lease."""
+        await self.take("one")
+        replayer = self.replayer(*subscribers, owner="one", **settings)
+        replayer.start()
+        try:
+            yield replayer
+        finally:
+            await replayer.stop()
+
+
+async def abandon(replayer: Replayer) -> None:
+    """End it as a crash does: from now on it writes nothing, and then it is gone."""
+
+    async def away(*_: Any, **__: Any) -> int:
+        raise StoreUnavailable("this process is dead")
+
+    with patch.object(replayer._replays, "save", away):
+        await replayer.stop()
