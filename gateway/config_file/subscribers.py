@@ -44,7 +44,6 @@ def event_types(value: object) -> str:
 
 
 TYPES = Key("types", list_of(event_types, least=1), ["*"])
-WHERE = Key("where", text)
 ORDER = Key("order", choice("none", "key"), "none")
 FORMAT = Key("format", choice("canonical", "cloudevents-structured", "cloudevents-binary"), "canonical")
 RAW = Key("raw", flag, True)
@@ -97,9 +96,10 @@ def read_subscriber(section: Section, name: str) -> SubscriberSettings | None:
     allow_networks = section.read(ALLOW_NETWORKS)
     if url is not None:
         _check_url(section, url, allow_networks)
+    types = section.read(TYPES)
     choices: dict[str, Any] = {
-        "types": section.read(TYPES),
-        "where": section.read_optional(WHERE),
+        "types": types,
+        "where": section.read_optional(Key("where", lambda value: _where(value, types))),
         "order": section.read(ORDER),
         "format": section.read(FORMAT),
         "raw": section.read(RAW),
@@ -116,6 +116,22 @@ def read_subscriber(section: Section, name: str) -> SubscriberSettings | None:
     return SubscriberSettings(
         name=name, url=url, secrets=secrets, headers=headers, allow_networks=allow_networks, **choices
     )
+
+
+def _where(value: object, types: tuple[str, ...]) -> str:
+    """An expression that could match an event of ``types``; what is wrong is said with its column."""
+    expression = text(value)
+    from gateway.delivery.condition import BadCondition, Condition  # loaded only where somebody filters
+
+    try:
+        Condition(expression, types)
+    except BadCondition as bad:
+        places = [f"is wrong at column {mistake.column}: " if mistake.column else "" for mistake in bad.mistakes]
+        faults = [
+            Fault((), place + mistake.why, mistake.write) for place, mistake in zip(places, bad.mistakes, strict=True)
+        ]
+        raise Wrong(faults=faults) from None
+    return expression
 
 
 def _check_url(section: Section, url: str, allow_networks: tuple[Network, ...]) -> None:
