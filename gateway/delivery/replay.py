@@ -18,10 +18,11 @@ import msgspec
 import structlog
 
 from gateway.config import SubscriberSettings
+from gateway.delivery.condition import BadCondition
 from gateway.delivery.guard import Guard
 from gateway.delivery.replay_run import CONCURRENCY, RETRY_S, Run
 from gateway.delivery.replay_ways import Look, Requeueing, Sending, Way
-from gateway.delivery.selecting import MakeCondition, Rules, Selecting
+from gateway.delivery.selecting import Rules, Selecting
 from gateway.errors import ConfigError, StoreError
 from gateway.store.connection import Store
 from gateway.store.control import Control
@@ -53,7 +54,6 @@ class Replayer:
         guard: Guard,
         subscribers: Callable[[], Mapping[str, SubscriberSettings]],
         read_target: ReadTarget,
-        make_condition: MakeCondition,
         wall_ms: Callable[[], int],
         monotonic: Callable[[], float],
         retry_s: Sequence[float] = RETRY_S,
@@ -67,7 +67,6 @@ class Replayer:
         self._guard = guard
         self._subscribers = subscribers
         self._read_target = read_target
-        self._make_condition = make_condition
         self._wall_ms = wall_ms
         self._monotonic = monotonic
         self._retry_s = retry_s
@@ -134,7 +133,7 @@ class Replayer:
         told = log.bind(replay=replay.id, subscriber=replay.spec.subscriber, to_url=replay.spec.to is not None)
         try:
             run = self._make_run(stored, epoch)
-        except ConfigError as error:
+        except (ConfigError, BadCondition) as error:
             told.error("replay.failed", why=str(error))
             await self._fail(stored, epoch, str(error))
             return
@@ -169,14 +168,14 @@ class Replayer:
             await self._replays.save(failed, current.version, epoch=epoch)
 
     def _make_run(self, stored: Stored, epoch: int) -> Run:
-        """Raises ``ConfigError`` where there is no way to its target from here."""
+        """Raises ``ConfigError`` where there is no way to its target from here, and ``BadCondition``."""
         replay, spec = stored.replay, stored.replay.spec
         known = dict(self._subscribers())
         subscriber = known.get(spec.subscriber) if spec.subscriber else None
         if spec.subscriber and subscriber is None:
             raise ConfigError([f"there is no subscriber {spec.subscriber} any more"])
         settings = self._target(spec, subscriber)
-        rules = Rules(spec, subscriber, self._make_condition)
+        rules = Rules(spec, subscriber)
         selecting = [
             Selecting(spec, rules, self._store, keys, partition_log)
             for keys, partition_log in zip(self._keys, self._logs, strict=True)

@@ -7,12 +7,12 @@ whoever asks for the replay names it. Where it is held back, that is said (``Pag
 cursor has passed the event, it neither waits nor is dead, and the types and the condition of today cover it.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
 from gateway.config import SubscriberSettings
+from gateway.delivery.condition import Condition, Subject
 from gateway.delivery.matching import type_matches
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
@@ -22,18 +22,6 @@ from schemas.event import CREDENTIAL_TYPE
 from schemas.timestamps import parse_iso_ms
 
 PAGE = 256
-
-
-class Wants(Protocol):
-    """A condition on the event itself, as ``condition.Condition`` is one."""
-
-    def wants(self, event: Mapping[str, Any]) -> bool:
-        """Whether it holds."""
-        ...
-
-
-MakeCondition = Callable[[str, Sequence[str]], Wants]
-"""``(expression, type patterns) → condition``."""
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -71,17 +59,16 @@ _decode_head = msgspec.json.Decoder(Head).decode
 class Rules:
     """What can be told from the event alone. Pure."""
 
-    def __init__(self, spec: ReplaySpec, subscriber: SubscriberSettings | None, make_condition: MakeCondition) -> None:
-        """``subscriber``: the one that ``spec`` names. Raises what ``make_condition`` raises."""
+    def __init__(self, spec: ReplaySpec, subscriber: SubscriberSettings | None) -> None:
+        """``subscriber``: the one that ``spec`` names. Raises ``BadCondition``."""
         self._spec = spec
         self._ids = frozenset(spec.ids)
-        types = spec.types or ("*",)
-        self._where = make_condition(spec.where, types) if spec.where else None
+        self._conditions = [Condition(spec.where, spec.types or ("*",))] if spec.where else []
         self._wished: tuple[str, ...] | None = None
-        self._wished_where: Wants | None = None
         if subscriber is not None and (spec.wanted_only or spec.state == "delivered"):
             self._wished = subscriber.types
-            self._wished_where = make_condition(subscriber.where, subscriber.types) if subscriber.where else None
+            if subscriber.where:
+                self._conditions.append(Condition(subscriber.where, subscriber.types))
         named = spec.types if spec.to is not None or subscriber is None else subscriber.types
         self._credentials = CREDENTIAL_TYPE in named
 
@@ -102,11 +89,8 @@ class Rules:
                 return False
         if self._wished is not None and not any(type_matches(pattern, head.type) for pattern in self._wished):
             return False
-        conditions = [each for each in (self._where, self._wished_where) if each is not None]
-        if not conditions:
-            return True
-        event = msgspec.json.decode(entry.event_json)
-        return all(each.wants(event) for each in conditions)
+        subject = Subject(entry.event_json, entry.raw_json)
+        return all(condition.wants(subject.seen_by(condition)) for condition in self._conditions)
 
     def may_have(self, head: Head) -> bool:
         """Whether the target may be sent this event."""

@@ -15,7 +15,7 @@ from gateway.store.dead_letters import DeadLetters
 from gateway.store.replays import ReplayTarget
 from schemas.event import CREDENTIAL_TYPE
 from tests.support.delivering import numbers, rig, subscriber, until
-from tests.support.replaying import Bench, abandon
+from tests.support.replaying import EVEN, Bench, abandon
 from tests.support.servers import Connection, Received, Script, answering, response, serving
 
 OK = response("204 No Content")
@@ -94,7 +94,7 @@ def test_a_replay_is_narrowed_by_every_filter(tmp_path: Path) -> None:
             bench = Bench(r)
             cases: list[tuple[dict[str, Any], list[str]]] = [
                 ({"types": ("booking.*",)}, bookings),
-                ({"types": ("booking.created",), "where": "even"}, bookings[::2]),
+                ({"types": ("booking.created",), "where": EVEN}, bookings[::2]),
                 ({"source": "elsewhere"}, []),
                 ({"ids": (messages[3], bookings[1])}, [messages[3], bookings[1]]),
                 ({"since_ms": 1_770_120_005_000, "until_ms": 1_770_120_008_000}, messages[5:8]),
@@ -149,7 +149,7 @@ def test_dead_letters_go_back_to_their_own_subscriber_as_a_retry(tmp_path: Path)
                     await r.settled(offered=6)
                     assert (await r.line()).dead == 4
                     bench = Bench(r)
-                    replay = await bench.make(subscriber="crm", state="dead", where="even", rate_per_s=10_000)
+                    replay = await bench.make(subscriber="crm", state="dead", where=EVEN, rate_per_s=10_000)
                     owner = dispatcher._lease.owner
                     replayer = bench.replayer(crm, owner=owner)
                     replayer.start()

@@ -1,7 +1,7 @@
 """A replayer on the rig of ``delivering.py``, and short words for making replays and looking at them."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
@@ -9,27 +9,14 @@ from unittest.mock import patch
 from gateway.config import SubscriberSettings
 from gateway.delivery.guard import Guard
 from gateway.delivery.replay import Replayer
-from gateway.delivery.selecting import Wants
 from gateway.errors import StoreUnavailable
 from gateway.store.lease import Lease
 from gateway.store.replays import Replay, Replays, ReplaySpec, ReplayTarget
 from tests.support.delivering import Rig, subscriber, until, wall_ms
 
 SOON_S = (0.01, 0.01)
-
-
-class EvenNumbers:
-    """Stands for a condition: the events of the rig have numbers."""
-
-    def wants(self, event: Mapping[str, Any]) -> bool:
-        """Every second one."""
-        return int(event["number"]) % 2 == 0
-
-
-def make_condition(where: str, types: Sequence[str]) -> Wants:
-    """The rig's events are no canonical events, so a real condition could not be compiled for them."""
-    assert where == "even"
-    return EvenNumbers()
+EVEN = "event.id.matches('[02468]$')"
+"""A condition for the rig's events, whose ids end with their numbers."""
 
 
 class Bench:
@@ -90,7 +77,6 @@ class Bench:
         wired: dict[str, Any] = {
             "guard": Guard(own=()),
             "read_target": read_target,
-            "make_condition": make_condition,
             "retry_s": SOON_S,
             "look_s": 0.02,
             **settings,
