@@ -14,6 +14,8 @@ from gateway.operate.refusals import Refused
 
 _LOG = re.compile(r"l:(\d{1,18}(?:,\d{1,18})*)")
 _DEAD = re.compile(r"d:(\d{1,16}):([a-z0-9-]{1,63}):(\d{1,6}):(\d{1,18})")
+_DELIVERIES = re.compile(r"y:([a-z0-9-]{1,63}):(\d{1,6}):(\d):(\d{1,16}):(\d{1,18})")
+_REPLAY = re.compile(r"r:(\d{1,16}):(rpl_[a-z2-7]{1,32})")
 _KEPT = re.compile(r"k:(\d{1,16})-(\d{1,18}):(\d{1,6})")
 
 
@@ -41,6 +43,17 @@ def read_dead_cursor(text: str) -> tuple[int, str, int, int]:
     return int(found[1]), found[2], int(found[3]), int(found[4])
 
 
+def write_deliveries_cursor(subscriber: str, partition: int, state: int, score: int, seq: int) -> str:
+    """The place of a delivery in the list of those that are not settled."""
+    return _pack(f"y:{subscriber}:{partition}:{state}:{score}:{seq}")
+
+
+def read_deliveries_cursor(text: str) -> tuple[str, int, int, int, int]:
+    """Subscriber, partition, position of the state, score, sequence number. Raises ``Refused``."""
+    found = _match(_DELIVERIES, text)
+    return found[1], int(found[2]), int(found[3]), int(found[4]), int(found[5])
+
+
 def write_kept_cursor(place: str, partition: int) -> str:
     """The place of a kept request: its stream id and its partition."""
     return _pack(f"k:{place}:{partition}")
@@ -50,6 +63,17 @@ def read_kept_cursor(text: str) -> tuple[int, int, int]:
     """The two halves of the stream id, and the partition. Raises ``Refused``."""
     found = _match(_KEPT, text)
     return int(found[1]), int(found[2]), int(found[3])
+
+
+def write_replay_cursor(created_ms: int, replay_id: str) -> str:
+    """The place of a replay in the list of all."""
+    return _pack(f"r:{created_ms}:{replay_id}")
+
+
+def read_replay_cursor(text: str) -> tuple[int, str]:
+    """When it was made, and its id. Raises ``Refused``."""
+    found = _match(_REPLAY, text)
+    return int(found[1]), found[2]
 
 
 def _pack(plain: str) -> str:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import structlog
 
 from gateway import problems
+from gateway.operate.attempts import attempt_item
 from gateway.operate.cursor import read_dead_cursor, write_dead_cursor
 from gateway.operate.masking import mask_text, secrets_of
 from gateway.operate.refusals import Refused
@@ -133,6 +134,13 @@ class _Names:
                 )
 
 
+async def walk_dead(sight: Sight, subscriber: str | None) -> AsyncIterator[tuple[str, DeadLetter]]:
+    """Every dead letter with its subscriber's name. Raises ``Refused``, ``StoreUnavailable``."""
+    for shelf in await _shelves(sight, subscriber):
+        async for found in _walk(shelf, None):
+            yield shelf.subscriber, found.letter
+
+
 async def _shelves(sight: Sight, subscriber: str | None) -> list[_Shelf]:
     names = await subscribers_of(sight.store, sight.keys)
     everybody = {*sight.config.subscribers, *(name for known in names for name in known)}
@@ -173,4 +181,5 @@ def _item(found: _Found, secrets: Sequence[str]) -> DeadItem:
         first_failed_at=format_ms(letter.first_failed_ms),
         died_at=format_ms(letter.died_ms),
         answer=mask_text(found.answer, secrets),
+        history=[attempt_item(each) for each in letter.history],
     )

@@ -10,8 +10,10 @@ from gateway import problems
 from gateway.config import Config
 from gateway.operate.audit import Audit
 from gateway.operate.auditing import run_audit
+from gateway.operate.causes import list_causes
 from gateway.operate.cursor import read_log_cursor, write_log_cursor
 from gateway.operate.dead import list_dead, move_dead
+from gateway.operate.deliveries import list_deliveries
 from gateway.operate.kept import list_kept
 from gateway.operate.masking import mask_event, mask_raw
 from gateway.operate.refusals import Refused
@@ -19,6 +21,8 @@ from gateway.operate.search import Filter, Gap, Order, Result, find, follow, sea
 from gateway.operate.sight import Deliveries, Sight, Stats
 from gateway.operate.states import delivery_states
 from gateway.operate.status import read_status
+from gateway.operate.trace import trace
+from gateway.operate.trace_views import CausePage, DeliveryFilter, DeliveryPage, Trace
 from gateway.operate.views import DeadMoved, DeadOrder, DeadPage, EventDetail, EventPage, KeptPage, Status
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
@@ -112,6 +116,20 @@ class Desk:
                 yield write_log_cursor(behind), what if what is None or isinstance(what, Gap) else shown(what, raw=True)
         finally:
             self._followers -= 1
+
+    async def trace(self, name: str) -> Trace:
+        """One event's life, by its id or a unique beginning of it. Raises ``Refused``."""
+        return await trace(self.sight, name)
+
+    async def deliveries(
+        self, subscriber: str | None, state: DeliveryFilter | None, after: str | None, limit: int
+    ) -> DeliveryPage:
+        """Deliveries that are not settled, and dead letters. Raises ``Refused``."""
+        return await list_deliveries(self.sight, subscriber, state, after, limit)
+
+    async def causes(self, subscriber: str | None) -> CausePage:
+        """Dead letters by cause, the commonest first. Raises ``Refused``."""
+        return await list_causes(self.sight, subscriber)
 
     async def dead(self, subscriber: str | None, cause: str | None, after: str | None, limit: int) -> DeadPage:
         """Dead letters, the latest first. Raises ``Refused``."""

@@ -10,16 +10,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.delivery.matching import Matcher
+from gateway.delivery.condition import Subject
 from gateway.operate.masking import mask_text, secrets_of
 from gateway.operate.search import Found
 from gateway.operate.sight import Sight
 from gateway.operate.troubles import does
 from gateway.operate.views import DeliveryState, DeliveryStateName
+from gateway.operate.wanting import Verdict, judge
 from gateway.store.dead_letters import DeadLetter, split
 from gateway.store.ledger import subscribers_of
 from gateway.store.parked import Parked
 from schemas.timestamps import format_ms
+
+_NOT_CONFIGURED = Verdict(False, False, "is not configured")
 
 _decode_parked = msgspec.json.Decoder(Parked).decode
 
@@ -35,11 +38,16 @@ class _Numbers(msgspec.Struct, frozen=True):
 async def delivery_states(sight: Sight, found: Found) -> list[DeliveryState]:
     """One for each subscriber the event's partition knows, by name. Raises ``StoreUnavailable``."""
     names = (await subscribers_of(sight.store, [sight.keys[found.partition]]))[0]
-    wanted = Matcher(list(sight.config.subscribers.values())).wanted(found.head.type)
-    return list(await asyncio.gather(*[_state(sight, found, name, name in wanted) for name in sorted(names)]))
+    subject = Subject(found.entry.event_json, found.entry.raw_json)
+    subscribers = sight.config.subscribers
+    verdicts = {
+        name: judge(subscribers[name], found.head.type, subject) if name in subscribers else _NOT_CONFIGURED
+        for name in sorted(names)
+    }
+    return list(await asyncio.gather(*[_state(sight, found, name, verdict) for name, verdict in verdicts.items()]))
 
 
-async def _state(sight: Sight, found: Found, name: str, wanted: bool) -> DeliveryState:
+async def _state(sight: Sight, found: Found, name: str, verdict: Verdict) -> DeliveryState:
     seq = found.entry.seq
     keys = sight.keys[found.partition].subscriber(name)
     # In the order in which an event moves on, and parked once more for one that an operator retries in between.
@@ -62,7 +70,7 @@ async def _state(sight: Sight, found: Found, name: str, wanted: bool) -> Deliver
     if dead is not None:
         letter, answer = split(dead)
         return _dead(sight, letter, answer)
-    return _without_trace(name, seq, _Numbers(*[int(number or 0) for number in numbers]), wanted)
+    return _without_trace(name, seq, _Numbers(*[int(number or 0) for number in numbers]), verdict)
 
 
 def _parked(name: str, parked: Parked, due_ms: int | None) -> DeliveryState:
@@ -105,7 +113,7 @@ def _dead(sight: Sight, letter: DeadLetter, answer: bytes) -> DeliveryState:
     )
 
 
-def _without_trace(name: str, seq: int, numbers: _Numbers, wanted: bool) -> DeliveryState:
+def _without_trace(name: str, seq: int, numbers: _Numbers, verdict: Verdict) -> DeliveryState:
     if seq <= numbers.start:
         return DeliveryState(
             subscriber=name, state="not_offered", certain=True, words=f"{name} subscribed after this event"
@@ -113,14 +121,18 @@ def _without_trace(name: str, seq: int, numbers: _Numbers, wanted: bool) -> Deli
     if seq > numbers.cursor:
         return DeliveryState(subscriber=name, state="pending", certain=True, words=f"{name} has not read this far")
     also = ["discarded"] if numbers.discarded else []
-    if wanted:
+    if verdict.wanted:
         also = (["filtered"] if numbers.filtered else []) + also
         state: DeliveryStateName = "delivered"
         words = f"{name} answered 2xx" if not also else f"by the types of today; it could also have been {_or(also)}"
     else:
         also = (["delivered"] if numbers.delivered else []) + also
         state = "filtered"
-        words = f"{name} does not ask for this type" + (f" today; if it did then, it was {_or(also)}" if also else "")
+        if verdict.by_type:
+            words = f"{name}: {verdict.words}" + (f"; if it held then, it was {_or(also)}" if also else "")
+        else:
+            today = f" today; if it did then, it was {_or(also)}" if also else ""
+            words = f"{name} does not ask for this type{today}"
     return DeliveryState(subscriber=name, state=state, certain=not also, words=words)
 
 

@@ -172,6 +172,15 @@ class EventDetail(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: list[DeliveryState]
 
 
+class AttemptItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt that was made."""
+
+    at: Annotated[When, Meta(description="When it ended.")]
+    cause: Annotated[str | None, Meta(description="Why it failed, normalised; null if it was delivered.")]
+    status: Annotated[int | None, Meta(description="The HTTP status, if there was an answer.")]
+    duration_ms: Count
+
+
 class DeadItem(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery that no further attempt will be made of by itself."""
 
@@ -185,6 +194,7 @@ class DeadItem(msgspec.Struct, frozen=True, kw_only=True):
     first_failed_at: When
     died_at: When
     answer: Annotated[str, Meta(description="The last answer's body as text, cut at 4 KiB.")]
+    history: Annotated[list[AttemptItem], Meta(description="The newest 10 attempts, the oldest first.")]
 
 
 class DeadPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Router
 
 from gateway.operate.access import Access
-from gateway.operate.api import dead, events, kept, overview, stream
+from gateway.operate.api import dead, deliveries, events, kept, overview, stream
 from gateway.operate.api.description import openapi_config
 from gateway.operate.desk import Desk
 from gateway.operate.gate import gate
@@ -27,6 +27,7 @@ def api_routes(desk: Desk, access: Access, more: Sequence[Any] = ()) -> list[Any
                 *events.routes(desk),
                 *stream.routes(desk),
                 *dead.routes(desk),
+                *deliveries.routes(desk),
                 *kept.routes(desk),
                 *more,
             ],

@@ -1,0 +1,235 @@
+"""One event's life, line by line: why it reached, or did not reach, each subscriber.
+
+Where it stands comes from the store (``states.py``). What the settings say of it is asked again here, so it is what
+they say today; where they changed since, the state says that it is not certain.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.delivery.breaker import BreakerState
+from gateway.delivery.condition import Subject
+from gateway.operate.attempts import attempt_item
+from gateway.operate.search import Found, find
+from gateway.operate.sight import Sight
+from gateway.operate.states import delivery_states
+from gateway.operate.status import decode_breaker, duration
+from gateway.operate.trace_views import SubscriberTrace, Trace, TraceStep
+from gateway.operate.troubles import does
+from gateway.operate.views import DeliveryState
+from gateway.operate.wanting import judge
+from gateway.store.dead_letters import split
+from gateway.store.layout import SubscriberKeys
+from gateway.store.parked import Attempt, Parked
+from schemas.timestamps import format_ms
+
+HISTORY_PAGE = 500
+HISTORY_PAGES = 30
+"""Late deliveries that are looked through: more than the store keeps."""
+
+_decode_parked = msgspec.json.Decoder(Parked).decode
+_decode_history = msgspec.json.Decoder(tuple[Attempt, ...]).decode
+
+
+class _Proof(msgspec.Struct, frozen=True):
+    adapter: str = "an unknown adapter"
+    verified: str = "unknown means"
+    provider_type: str | None = None
+    raw_sha256: str = ""
+
+
+class _Event(msgspec.Struct, frozen=True):
+    """Of an event, what its way in is told from. Lenient: the log may hold events of another version."""
+
+    id: str
+    source: str
+    received_at: str
+    ordering_key: str | None = None
+    provenance: _Proof = _Proof()
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where a subscriber stands in the event's partition."""
+
+    start: int
+    cursor: int
+    since_ms: int
+    paused: str
+    breaker: BreakerState | None
+
+
+async def trace(sight: Sight, name: str) -> Trace:
+    """The life of the event with this id, or whose id begins so. Raises ``Refused``, ``StoreUnavailable``."""
+    found = await find(sight, name)
+    states = await delivery_states(sight, found)
+    leased = await sight.store.call("HGET", sight.keys[found.partition].state, "owner")
+    subject = Subject(found.entry.event_json, found.entry.raw_json)
+    subscribers = await asyncio.gather(
+        *[_trace_subscriber(sight, found, subject, each, delivering=leased is not None) for each in states]
+    )
+    return Trace(
+        event_id=found.head.id,
+        event_type=found.head.type,
+        source=found.head.source,
+        partition=found.partition,
+        sequence=found.entry.seq,
+        steps=_way_in(found),
+        subscribers=list(subscribers),
+    )
+
+
+def _way_in(found: Found) -> list[TraceStep]:
+    event = _decode_event(found.entry.event_json)
+    origin = event.provenance
+    mapped = f"mapped by {origin.adapter}" + (f" from {origin.provider_type}" if origin.provider_type else "")
+    key = "no ordering key" if event.ordering_key is None else f"ordering key {event.ordering_key}"
+    return [
+        TraceStep(
+            at=event.received_at,
+            what="received",
+            words=f"at {event.source}, proven by {origin.verified}, {mapped}; body SHA-256 {origin.raw_sha256}",
+        ),
+        TraceStep(
+            at=event.received_at,
+            what="logged",
+            words=f"as number {found.entry.seq} of partition {found.partition}; {key}",
+        ),
+    ]
+
+
+async def _trace_subscriber(
+    sight: Sight, found: Found, subject: Subject, state: DeliveryState, *, delivering: bool
+) -> SubscriberTrace:
+    name, seq = state.subscriber, found.entry.seq
+    keys = sight.keys[found.partition].subscriber(name)
+    place = await _place(sight, keys)
+    steps = [_subscribed(place, seq)]
+    attempts: Sequence[Attempt] = ()
+    certain = state.certain
+    words = state.words
+    if state.state != "not_offered":
+        steps += _matched(sight, name, found, subject)
+    if state.state in ("pending", "parked", "held", "in_flight"):
+        steps += _obstacles(sight, place, seq if state.state == "pending" else None, delivering=delivering)
+    if state.state == "held":
+        steps.append(await _held(sight, found, keys))
+    elif state.state in ("parked", "in_flight", "dead_letter"):
+        attempts = await _remembered(sight, keys, seq)
+    elif state.state in ("delivered", "filtered"):
+        attempts = await _late_delivery(sight, keys, seq)
+        if attempts:
+            state_name, certain = "delivered", True
+            words = f"{name} answered 2xx at attempt {len(attempts)}"
+            state = msgspec.structs.replace(state, state=state_name)
+    steps += [_attempted(number, each) for number, each in enumerate(attempts, 1)]
+    steps.append(_end(state, words))
+    return SubscriberTrace(
+        subscriber=name,
+        state=state.state,
+        certain=certain,
+        words=words,
+        steps=steps,
+        attempts=[attempt_item(each) for each in attempts],
+    )
+
+
+async def _place(sight: Sight, keys: SubscriberKeys) -> _Place:
+    fields = ("start", "cursor", "since_ms", "paused", "breaker")
+    start, cursor, since_ms, paused, breaker = await sight.store.call("HMGET", keys.sub, *fields)
+    return _Place(
+        start=int(start or 0),
+        cursor=int(cursor or 0),
+        since_ms=int(since_ms or 0),
+        paused=(paused or b"").decode(),
+        breaker=decode_breaker(breaker) if breaker else None,
+    )
+
+
+def _subscribed(place: _Place, seq: int) -> TraceStep:
+    since = format_ms(place.since_ms) if place.since_ms else None
+    if seq <= place.start:
+        return TraceStep(at=since, what="subscribed", words=f"began after number {place.start}: this event was earlier")
+    return TraceStep(at=since, what="subscribed", words=f"began after number {place.start}: this event was offered")
+
+
+def _matched(sight: Sight, name: str, found: Found, subject: Subject) -> list[TraceStep]:
+    settings = sight.config.subscribers.get(name)
+    if settings is None:
+        return [TraceStep(at=None, what="not_configured", words="no longer configured: nobody can say what it wanted")]
+    verdict = judge(settings, found.head.type, subject)
+    return [TraceStep(at=None, what="matched" if verdict.wanted else "not_matched", words=verdict.words)]
+
+
+def _obstacles(sight: Sight, place: _Place, unread: int | None, *, delivering: bool) -> list[TraceStep]:
+    """What keeps an event from going on; ``unread`` is its sequence number if it lies behind the cursor."""
+    steps: list[TraceStep] = []
+    if place.paused:
+        steps.append(TraceStep(at=None, what="paused", words=f"paused: {place.paused}"))
+    breaker = place.breaker
+    if breaker is not None and breaker.open:
+        wait_s = (breaker.probe_ms - sight.wall_ms()) / 1000
+        probe = "now" if wait_s <= 0 else f"in {duration(wait_s)}"
+        words = f"breaker open: it {does(breaker.cause)}; one event probes {probe}"
+        steps.append(TraceStep(at=format_ms(breaker.since_ms), what="breaker_open", words=words))
+    if not delivering:
+        steps.append(TraceStep(at=None, what="not_delivering", words="no process delivers from this partition"))
+    if unread is not None:
+        before = unread - place.cursor - 1
+        words = f"its cursor is at number {place.cursor}: {before} {'event is' if before == 1 else 'events are'} before"
+        steps.append(TraceStep(at=None, what="behind", words=words))
+    return steps
+
+
+async def _held(sight: Sight, found: Found, keys: SubscriberKeys) -> TraceStep:
+    seq = found.entry.seq
+    key = await sight.store.call("HGET", keys.held, seq)
+    line = None if key is None else keys.key_prefix + key.decode()
+    members = [] if line is None else await sight.store.call("LRANGE", line, 0, 0)
+    if not members:
+        return TraceStep(at=None, what="held", words="waits behind a failed event with the same key")
+    first = int(members[0])
+    due, position = await sight.store.many([("ZSCORE", keys.due, first), ("LPOS", line, seq)])
+    entry = (await sight.logs[found.partition].pick([first])).get(first)
+    who = f"number {first}" if entry is None else _decode_event(entry.event_json).id
+    when = None if due is None else format_ms(int(float(due)))
+    words = f"waits behind {who}, which failed and has the same key"
+    if position is not None and position > 1:
+        words += f", and behind {position - 1} more"
+    return TraceStep(at=when, what="held", words=words + ("; its next attempt is due then" if when else ""))
+
+
+async def _remembered(sight: Sight, keys: SubscriberKeys, seq: int) -> Sequence[Attempt]:
+    parked, dead = await sight.store.many([("HGET", keys.parked, seq), ("HGET", keys.dead, seq)])
+    if parked is not None:
+        return _decode_parked(parked).history
+    return () if dead is None else split(dead)[0].history
+
+
+async def _late_delivery(sight: Sight, keys: SubscriberKeys, seq: int) -> Sequence[Attempt]:
+    """The attempts of an event that was delivered at a later one, if that is still remembered."""
+    end = "+"
+    for _ in range(HISTORY_PAGES):
+        page = await sight.store.call("XREVRANGE", keys.history, end, "-", "COUNT", HISTORY_PAGE)
+        for _, fields in page:
+            if int(fields[1]) == seq:
+                return _decode_history(fields[3])
+        if len(page) < HISTORY_PAGE:
+            break
+        end = f"({page[-1][0].decode()}"
+    return ()
+
+
+def _attempted(number: int, attempt: Attempt) -> TraceStep:
+    took = f"after {attempt.duration_ms} ms"
+    result = f"delivered {took}" if not attempt.cause else f"{attempt.cause} {took}"
+    return TraceStep(at=format_ms(attempt.at_ms), what="attempt", words=f"attempt {number}: {result}")
+
+
+def _end(state: DeliveryState, words: str) -> TraceStep:
+    at = {"parked": state.due_at, "in_flight": None, "dead_letter": state.died_at}.get(state.state)
+    return TraceStep(at=at, what={"parked": "due"}.get(state.state, state.state), words=words)
