@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 
 from gateway.config import SubscriberSettings
-from gateway.delivery.lag import given_up_seq
+from gateway.delivery.condition import Subject
+from gateway.delivery.lag import AgeClock, given_up_seq
 from gateway.delivery.lane import Lane
 from gateway.delivery.matching import Matcher
 from gateway.delivery.parcel import Delivery, delivery_of
@@ -55,7 +56,7 @@ class Dispatcher:
         self._lanes = {each.name: make_lane(each) for each in subscribers}
         self._matcher = Matcher(subscribers)
         self._most_lag_bytes = most_lag_bytes
-        self._wall_ms = wall_ms
+        self._age_clock = AgeClock(wall_ms=wall_ms, monotonic=monotonic)
         self._monotonic = monotonic
         self._epoch = 0
         self._applying = asyncio.Lock()
@@ -91,8 +92,11 @@ class Dispatcher:
             for name, settings in wanted.items():
                 if name not in self._lanes:
                     lane = self._make_lane(settings)
-                    if self.holds:
-                        await lane.start(self._epoch, await self._start_seq(settings.start), self._stir)
+                    try:
+                        if self.holds:
+                            await lane.start(self._epoch, await self._start_seq(settings.start), self._stir)
+                    except StoreError as error:
+                        lane.lost = error  # this process begins anew in this partition, then with this lane
                     self._lanes[name] = lane
             self._stir.set()
 
@@ -170,7 +174,7 @@ class Dispatcher:
                 await self._give_up(with_parked=turn % PARKED_LAG_TURNS == 0)
 
     async def _give_up(self, *, with_parked: bool) -> None:
-        now_ms, extent = self._wall_ms(), await self._log.extent()
+        now_ms, extent = self._age_clock.now_ms(), await self._log.extent()
         oldest: dict[float, int] = {}
         for lane in list(self._lanes.values()):
             max_lag_s = lane.settings.max_lag_s
@@ -185,9 +189,10 @@ class Dispatcher:
     async def _start_seq(self, start: str) -> str | int:
         if start == "now":
             return "now"
+        last = await self._log.last()  # asked first: what comes in between is read, not passed over
         first = await self._log.read(0, 1)
         if not first:
-            return await self._log.last()
+            return last
         if start == "beginning":
             return first[0].seq - 1
         wanted_ms = parse_iso_ms(start)
@@ -201,12 +206,13 @@ class Dispatcher:
             while not self._live:
                 self._joined.clear()
                 await self._joined.wait()
-            entries = await self._read(self._live_seq, block_ms=BLOCK_MS)
-            if not entries:
-                continue
+            place = self._live_seq
+            entries = await self._read(place, block_ms=BLOCK_MS)
+            if not entries or place != self._live_seq:
+                continue  # all lanes left meanwhile, and others joined elsewhere: what they need was not read
             self._live_seq = entries[-1].seq
             live = list(self._live.values())
-            self._feed(entries, live)
+            self._feed(entries, [lane for lane in live if lane.has_room])
             for lane in live:
                 if not lane.has_room:
                     self._live.pop(lane.name, None)  # the catch-up reader takes it from here
@@ -255,11 +261,13 @@ class Dispatcher:
         if not entries:
             return
         wanted: dict[str, list[tuple[int, Delivery]]] = {lane.name: [] for lane in lanes}
+        conditions = {lane.name: lane.condition for lane in lanes if lane.condition is not None}
         for index, entry in enumerate(entries):
             delivery = delivery_of(entry)
+            subject = Subject(entry.event_json, entry.raw_json) if conditions else None
             for name in self._matcher.wanted(delivery.event_type):
                 found = wanted.get(name)
-                if found is not None:
+                if found is not None and (subject is None or subject.suits(conditions.get(name))):
                     found.append((index, delivery))
         upto = entries[-1].seq
         for lane in lanes:

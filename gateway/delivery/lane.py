@@ -28,6 +28,7 @@ import structlog
 from gateway.config import SubscriberSettings
 from gateway.delivery.attempt import Sender, encode
 from gateway.delivery.breaker import Breaker, BreakerState, Rules
+from gateway.delivery.condition import Condition
 from gateway.delivery.guard import Guard
 from gateway.delivery.key_order import KeyOrder
 from gateway.delivery.outcome import Outcome
@@ -37,7 +38,7 @@ from gateway.delivery.records import dead_change, done_change, in_flight_change,
 from gateway.delivery.schedule import Again, Dead, Done, next_step
 from gateway.errors import LeaseLost, StoreError, StoreUnavailable
 from gateway.store.log import PartitionLog
-from gateway.store.parked import Change, DueEvent, Parked, SubscriberStore
+from gateway.store.parked import CLOCK_JUMP_MS, Change, DueEvent, Parked, SubscriberStore
 
 log = structlog.get_logger("gateway.delivery")
 
@@ -77,6 +78,8 @@ class Lane:
     ) -> None:
         self.settings = settings
         self.name = settings.name
+        self.condition = Condition(settings.where, settings.types) if settings.where else None
+        """What it asks of an event whose type it wants."""
         self.read_seq = 0
         """The last sequence number this lane was given."""
         self.has_room = False
@@ -137,6 +140,8 @@ class Lane:
             asyncio.create_task(self._settle_forever(), name=f"settle {self.name}"),
             asyncio.create_task(self._tick_forever(), name=f"tick {self.name}"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._left)
 
     async def stop(self, grace_s: float) -> None:
         """Let running attempts end within ``grace_s``, settle them, and hand the rest back to the log."""
@@ -200,6 +205,7 @@ class Lane:
             len(self._window) < WINDOW_EVENTS
             and self._window_bytes < WINDOW_BYTES
             and not self.paused
+            and not (self._breaker.is_open and (self._fresh or self._returns or self._keys.held))
             and not self._stopped.is_set()
         )
         if self.has_room and not had:
@@ -281,6 +287,7 @@ class Lane:
         if slot.settled:  # parked in flight meanwhile: its end is the end of a parked one
             self._end_parked(delivery, before, outcome, probe=probe)
             return
+        self._in_hand.discard(delivery.seq)  # it was to be parked as in flight, and is not
         now_ms = self._wall_ms()
         step = self._step(outcome, 1, self.settings.retry_s, now_ms, probe=probe)
         if isinstance(step, Again):
@@ -359,6 +366,12 @@ class Lane:
         else:
             return
         self._breaker_changed = True
+        self._update_room()
+
+    def _lacks_probe(self, now_ms: int) -> bool:
+        """Whether a probe could go, but nothing in hand could be it: all that was read is held behind others."""
+        idle = self._probe is None or self._probe.done()
+        return idle and self._breaker.probe_due(now_ms) and not self._fresh and not self._returns
 
     def _start_probe(self) -> None:
         """Send one event, though the breaker is open, to see whether the subscriber is back."""
@@ -429,8 +442,9 @@ class Lane:
         self._update_room()
         freed = await self._settle_surely(cursor_to, delivered, filtered, discarded, changes)
         self._cursor = cursor_to
-        for change in changes:
+        for change in of_parked:  # one parked as in flight just now is still in hand
             self._in_hand.discard(change.seq)
+        for change in changes:
             if change.operation == "hold":
                 self._keys.hold_settled(change.key)
         self._keys.free(freed)
@@ -512,6 +526,8 @@ class Lane:
 
     async def _look_for_due(self) -> None:
         now_ms = self._wall_ms()
+        if self._lacks_probe(now_ms):
+            now_ms += CLOCK_JUMP_MS  # then whatever is due next, though its time has not come
         # While the breaker is open one parked event is enough: for the next probe.
         most = 1 if self._breaker.is_open else min(DUE_LIMIT, self.settings.concurrency * 2)
         room = most - len(self._returns)
@@ -574,4 +590,5 @@ class Lane:
             "window": len(self._window),
             "held_keys": len(self._keys.held),
             "cursor": self._cursor,
+            "filter_failures": self.condition.failures if self.condition else 0,
         }
