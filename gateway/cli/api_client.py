@@ -39,6 +39,10 @@ class Api:
         """The JSON of ``POST <path>``."""
         return self._answer("POST", path, json=dict(body))
 
+    def delete(self, path: str, **parameters: object) -> Any:
+        """The JSON of ``DELETE <path>``; parameters that are ``None`` are left out."""
+        return self._answer("DELETE", path, params=_given(parameters))
+
     def items(self, path: str, limit: int, **parameters: object) -> Iterator[Any]:
         """Up to ``limit`` items of a list, page after page."""
         after = parameters.pop("after", None)

@@ -57,6 +57,30 @@ def list_dead(
     out.print(rows if rows.row_count else Text("no dead letters", "green"))
 
 
+@dead.command()
+@click.option("--subscriber", help="Only of this subscriber.")
+@api_options
+@json_option
+def causes(*, subscriber: str | None, config_path: Path, url: str | None, token: str | None, as_json: bool) -> None:
+    """List the causes, the commonest first, each with the order that tries its group again."""
+    found = connect(config_path, url, token).get("/api/dead/causes", subscriber=subscriber)["items"]
+    if as_json:
+        for item in found:
+            print_json(item)
+        return
+    rows = table("cause", "number#", "subscribers", "last died at", "example", "try again with")
+    for item in found:
+        rows.add_row(
+            Text(clean(item["cause"]), "red"),
+            str(item["count"]),
+            ", ".join(f"{clean(name)} {number}" for name, number in item["subscribers"].items()),
+            clean(item["last_died_at"])[:19],
+            clean(item["example"])[:SHORT_ID],
+            Text(f"gateway dead retry --cause {clean(item['cause'])}", "bold"),
+        )
+    console().print(rows if rows.row_count else Text("no dead letters", "green"))
+
+
 @dead.command(name="show")
 @click.argument("identity", metavar="ID")
 @click.option("--subscriber", help="Only of this subscriber.")
@@ -110,7 +134,8 @@ def _order_options(verb: F) -> F:
 def retry(**options: Any) -> None:
     """Deliver dead letters again, with a fresh schedule.
 
-    Names them by event id, by --subscriber, by --cause, or --all.
+    Names them by event id, by --subscriber, by --cause, or --all. With order = "key" they come after the later events
+    of their key, which went on when they died.
     """
     _move("retry", "delivered again", **options)
 
