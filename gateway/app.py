@@ -21,6 +21,7 @@ from gateway.config_file.written import Read, read_written
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.lane import Lane
+from gateway.delivery.replay import Replayer
 from gateway.delivery.roster import Roster
 from gateway.delivery.signing import public_key
 from gateway.errors import StoreUnavailable
@@ -29,12 +30,13 @@ from gateway.intake.endpoint import Endpoint, Inlet
 from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
 from gateway.operate.access import Access, admin_token
-from gateway.operate.api import api_routes, exception_handlers, openapi_config, reload, subscribers
+from gateway.operate.api import api_routes, exception_handlers, openapi_config, reload, replays, subscribers
 from gateway.operate.dashboard import page_routes
 from gateway.operate.desk import Desk
 from gateway.operate.health import health_routes
 from gateway.operate.metrics import metrics_routes
 from gateway.operate.refusals import Refused
+from gateway.operate.replaying import ReplayDesk, forget_secret, read_target
 from gateway.operate.subscribers import Subscribers
 from gateway.operate.trying import Trial
 from gateway.reloading import Reloader
@@ -136,6 +138,26 @@ class Gateway:
             public_key=public_key,
         )
         self.trial = Trial(guard, wall_ms=wall_ms, monotonic=time.monotonic, nonce=lambda: secrets.token_hex(16))
+        self.replays = ReplayDesk(
+            sight=self.desk.sight,
+            guard=guard,
+            read=self._read_written,
+            data_dir=data_dir(config),
+            monotonic=time.monotonic,
+            random_bytes=secrets.token_bytes,
+        )
+        self.replayer = Replayer(
+            store=self.store,
+            keys=self.keys,
+            logs=self.logs,
+            owner=owner,
+            guard=guard,
+            subscribers=lambda: self.config.subscribers,
+            read_target=partial(read_target, self._read_written),
+            forget_secret=partial(forget_secret, data_dir(config)),
+            wall_ms=wall_ms,
+            monotonic=time.monotonic,
+        )
         self.app = self._app()
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
@@ -164,7 +186,11 @@ class Gateway:
         async def intake(scope: Scope, receive: Receive, send: Send) -> None:
             await endpoint(scope, receive, send)
 
-        more = [*subscribers.routes(self.subscribers, self.trial), *reload.routes(self.reloader)]
+        more = [
+            *subscribers.routes(self.subscribers, self.trial),
+            *reload.routes(self.reloader),
+            *replays.routes(self.replays),
+        ]
         routes: list[Any] = [
             *health_routes(self.readiness),
             *api_routes(self.desk, self.access, more),
@@ -197,6 +223,7 @@ class Gateway:
         if self.role != "intake":
             for dispatcher in self.dispatchers:
                 dispatcher.start()
+            self.replayer.start()
 
     async def stop(self) -> None:
         """Stop in the order of a webhook's way: what is accepted is committed, what is on the wire is settled."""
@@ -204,7 +231,7 @@ class Gateway:
         if self.role != "delivery":
             await asyncio.gather(*[committer.close() for committer in self.committers])
         if self.role != "intake":
-            await asyncio.gather(*[dispatcher.stop() for dispatcher in self.dispatchers])
+            await asyncio.gather(self.replayer.stop(), *[dispatcher.stop() for dispatcher in self.dispatchers])
         await self.housekeeping.stop()
         await self.key_fetcher.close()
         await self.intake_store.close()

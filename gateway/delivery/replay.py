@@ -54,12 +54,14 @@ class Replayer:
         guard: Guard,
         subscribers: Callable[[], Mapping[str, SubscriberSettings]],
         read_target: ReadTarget,
+        forget_secret: Callable[[str], None],
         wall_ms: Callable[[], int],
         monotonic: Callable[[], float],
         retry_s: Sequence[float] = RETRY_S,
         look_s: float = LOOK_S,
     ) -> None:
-        """``owner``: this process's name in leases; ``subscribers``: those of this moment."""
+        """``owner``: this process's name in leases; ``subscribers``: those of this moment; ``forget_secret`` takes the
+        reference to a target's secret that is no longer needed."""
         self._store = store
         self._keys = keys
         self._logs = logs
@@ -67,6 +69,7 @@ class Replayer:
         self._guard = guard
         self._subscribers = subscribers
         self._read_target = read_target
+        self._forget_secret = forget_secret
         self._wall_ms = wall_ms
         self._monotonic = monotonic
         self._retry_s = retry_s
@@ -148,6 +151,10 @@ class Replayer:
             await self._fail(stored, epoch, f"a defect of the gateway: {type(error).__name__}")
         finally:
             del self._runs[replay.id]
+        with contextlib.suppress(StoreError):  # then it goes with the record
+            after = await self._replays.get(replay.id)
+            if after is not None and after.replay.state == "done" and replay.spec.to is not None:
+                self._forget_secret(replay.spec.to.secret)
         told.info(
             "replay.stop",
             state=replay.state,

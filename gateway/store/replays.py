@@ -5,7 +5,6 @@ cancels it never overwrite each other. Its counters are its own and no part of t
 a target's URL and the secret that signs for it are references, or a URL without a query.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -159,11 +158,11 @@ class Replays:
                 raise LeaseLost("another process runs the replays now") from None
             raise
 
-    async def forget_old(self) -> Sequence[str]:
-        """Remove the oldest that have ended, beyond ``KEPT``. Returns their ids."""
-        old = [each.replay.id for each in (await self.all())[KEPT:] if not each.replay.is_open]
+    async def forget_old(self) -> list[Replay]:
+        """Remove the oldest that have ended, beyond ``KEPT``. Returns them."""
+        old = [each.replay for each in (await self.all())[KEPT:] if not each.replay.is_open]
         if old:
-            await self._store.call("HDEL", self._keys.replays, *old)
+            await self._store.call("HDEL", self._keys.replays, *[each.id for each in old])
         return old
 
 

@@ -25,6 +25,8 @@ class Bench:
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.replays = Replays(rig.store, rig.keys)
+        self.forgotten: list[str] = []
+        """References to secrets that are no longer needed."""
         self._made = 0
 
     async def make(self, **wanted: Any) -> str:
@@ -77,6 +79,7 @@ class Bench:
         wired: dict[str, Any] = {
             "guard": Guard(own=()),
             "read_target": read_target,
+            "forget_secret": self.forgotten.append,
             "retry_s": SOON_S,
             "look_s": 0.02,
             **settings,

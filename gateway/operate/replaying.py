@@ -1,0 +1,267 @@
+"""Replays as operators handle them: plan, make, list, look at, cancel, resume. Running them is ``delivery/replay.py``.
+
+Each change is logged with who made it.
+"""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from gateway import problems
+from gateway.config import SubscriberSettings
+from gateway.config_file.tables import masked
+from gateway.delivery.guard import Guard
+from gateway.delivery.roster import ReadWritten
+from gateway.errors import ConfigError, TargetRefused
+from gateway.operate.cursor import read_replay_cursor, write_replay_cursor
+from gateway.operate.refusals import Refused
+from gateway.operate.replay_orders import invalid, read_spec, selection
+from gateway.operate.replay_plan import plan, range_of
+from gateway.operate.replay_views import (
+    ReplayAnswer,
+    ReplayFailed,
+    ReplayItem,
+    ReplayOrder,
+    ReplayPage,
+    ReplayTo,
+)
+from gateway.operate.secret_files import new_whsec, remove_secrets, write_secret
+from gateway.operate.sight import Sight
+from gateway.problems import Mistake
+from gateway.store.replays import Replay, Replays, ReplayTarget, State
+from schemas.timestamps import format_ms
+
+log = structlog.get_logger("gateway.operate")
+
+NAME = "replay"
+"""The name that a replay's target and the file of its secret have."""
+
+OPEN = 50
+"""Replays that may be planned or running at once."""
+
+_MAY_CANCEL: tuple[State, ...] = ("planned", "running", "paused", "failed")
+_MAY_RESUME: tuple[State, ...] = ("paused", "failed", "cancelled")
+
+
+class ReplayDesk:
+    """Every question about replays and every change of them. Raises ``Refused`` and ``StoreUnavailable``."""
+
+    def __init__(
+        self,
+        *,
+        sight: Sight,
+        guard: Guard,
+        read: ReadWritten,
+        data_dir: Path,
+        monotonic: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        """``read``: settings as written → settings, with this process's folders and environment."""
+        self._sight = sight
+        self._guard = guard
+        self._read = read
+        self._data_dir = data_dir
+        self._monotonic = monotonic
+        self._random_bytes = random_bytes
+        self._replays = Replays(sight.store, sight.keys[0])
+
+    async def order(self, order: ReplayOrder, who: str) -> ReplayAnswer:
+        """Make a replay, or in a dry run only say what it would be about."""
+        made: str | None = None
+        target: ReplayTarget | None = None
+        if order.to is not None:
+            reference = order.to.secret
+            if reference is None:
+                made = new_whsec(self._random_bytes)
+                reference = write_secret(self._data_dir, NAME, made)
+            target = _target(order.to, reference)
+        kept = False
+        try:
+            if target is not None:
+                await self._check(target)
+            spec = read_spec(order, target, self._sight.config.subscribers, self._sight.wall_ms())
+            over = await range_of(self._sight, spec, order.ids)
+            if order.dry_run:
+                subscriber = self._sight.config.subscribers.get(spec.subscriber or "")
+                planned = await plan(self._sight, spec, subscriber, over, self._monotonic)
+                return ReplayAnswer(word="planned", plan=planned)
+            replay = Replay(
+                id=f"rpl_{base64.b32encode(self._random_bytes(10)).decode().lower()}",
+                spec=spec,
+                created_ms=self._sight.wall_ms(),
+                created_by=who,
+                starts=over.starts,
+                ends=over.ends,
+                positions=list(over.starts),
+                picked=over.picked,
+            )
+            await self._make_room()
+            kept = True  # from here on it may be stored, even if we do not hear of it: then its secret must stay
+            await self._replays.save(replay, 0)
+        finally:
+            if made is not None and target is not None and not kept:
+                forget_secret(self._data_dir, target.secret)
+        log.info("operate.change", what="replay.create", who=who, replay=replay.id, selection=_selection(replay))
+        return ReplayAnswer(word="created", replay=_item(replay, failures=True), secret=made)
+
+    async def page(self, after: str | None, limit: int) -> ReplayPage:
+        """The newest first."""
+        stored = [each.replay for each in await self._replays.all()]
+        if after is not None:
+            boundary = read_replay_cursor(after)
+            stored = [each for each in stored if (each.created_ms, each.id) < boundary]
+        shown, rest = stored[:limit], stored[limit:]
+        following = write_replay_cursor(shown[-1].created_ms, shown[-1].id) if rest else None
+        return ReplayPage(items=[_item(each, failures=False) for each in shown], next=following)
+
+    async def get(self, name: str) -> ReplayItem:
+        """One of them, by its id or a unique beginning of it."""
+        return _item(await self._find(name), failures=True)
+
+    async def cancel(self, name: str, who: str) -> ReplayItem:
+        """Stop it, within a second or two."""
+        return await self._change(name, "cancelled", _MAY_CANCEL, who)
+
+    async def resume(self, name: str, who: str) -> ReplayItem:
+        """Let it go on from where it stopped."""
+        return await self._change(name, "planned", _MAY_RESUME, who)
+
+    async def _change(self, name: str, state: State, allowed: tuple[State, ...], who: str) -> ReplayItem:
+        replay_id = (await self._find(name)).id
+        while True:
+            stored = await self._replays.get(replay_id)
+            if stored is None:
+                raise Refused(problems.NOT_FOUND, f"there is no replay {replay_id} any more")
+            replay = stored.replay
+            if replay.state not in allowed:
+                raise Refused(problems.CONFLICT, f"{replay_id} is {replay.state}; nothing was changed")
+            replay.state, replay.waiting = state, ""
+            replay.ended_ms = 0 if replay.is_open else self._sight.wall_ms()
+            if await self._replays.save(replay, stored.version):
+                break
+        log.info("operate.change", what=f"replay.{state}", who=who, replay=replay_id)
+        return _item(replay, failures=True)
+
+    async def _find(self, name: str) -> Replay:
+        name = name if name.startswith("rpl_") else f"rpl_{name}"
+        found = await self._replays.get(name)
+        if found is not None:
+            return found.replay
+        fitting = [each.replay for each in await self._replays.all() if each.replay.id.startswith(name)]
+        if len(fitting) != 1:
+            why = f"{len(fitting)} replays begin with {name}" if fitting else f"there is no replay {name}"
+            raise Refused(problems.CONFLICT if fitting else problems.NOT_FOUND, f"{why}; gateway replay list")
+        return fitting[0]
+
+    async def _make_room(self) -> None:
+        for old in await self._replays.forget_old():
+            if old.spec.to is not None:
+                forget_secret(self._data_dir, old.spec.to.secret)
+        if len((await self._replays.runnable()).ids) >= OPEN:
+            raise Refused(problems.CONFLICT, f"{OPEN} replays wait or run already; cancel one, or wait")
+
+    async def _check(self, target: ReplayTarget) -> None:
+        try:
+            settings = read_target(self._read, target)
+            await self._guard.target(settings.url, settings.allow_networks)
+        except BadTarget as error:
+            raise invalid(error.mistakes) from None
+        except TargetRefused as error:
+            raise invalid([Mistake("to.url", f"may not be connected to: {error}")]) from None
+        except OSError as error:
+            raise invalid([Mistake("to.url", f"cannot be looked up: {error}")]) from None
+
+
+def forget_secret(data_dir: Path, reference: str) -> None:
+    """Remove the secret if it was made for a replay; others stay."""
+    remove_secrets(data_dir, NAME, [reference])
+
+
+class BadTarget(ConfigError):
+    """A target has mistakes."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        super().__init__([f"{each.at}: {each.why}" for each in mistakes])
+        self.mistakes = mistakes
+
+
+def read_target(read: ReadWritten, target: ReplayTarget) -> SubscriberSettings:
+    """A target's settings, by the rules of a subscriber made through the API. Raises ``BadTarget``."""
+    written = {
+        "url": target.url,
+        "secrets": [target.secret],
+        "allow_networks": list(target.allow_networks),
+        "format": target.format,
+        "raw": target.raw,
+    }
+    found = read(NAME, written)
+    if found.settings is None:
+        raise BadTarget([Mistake(f"to.{each.at.replace('secrets[0]', 'secret')}", each.why) for each in found.mistakes])
+    return found.settings
+
+
+def _target(to: ReplayTo, secret: str) -> ReplayTarget:
+    return ReplayTarget(
+        url=to.url, secret=secret, allow_networks=tuple(to.allow_networks), format=to.format, raw=to.raw
+    )
+
+
+def _selection(replay: Replay) -> dict[str, str]:
+    return selection(replay.spec, None if replay.picked is None else sum(len(seqs) for seqs in replay.picked))
+
+
+def _item(replay: Replay, *, failures: bool) -> ReplayItem:
+    return ReplayItem(
+        id=replay.id,
+        state=replay.state,
+        words=_words(replay),
+        created_at=format_ms(replay.created_ms),
+        created_by=replay.created_by,
+        started_at=format_ms(replay.started_ms) if replay.started_ms else None,
+        ended_at=format_ms(replay.ended_ms) if replay.ended_ms else None,
+        subscriber=replay.spec.subscriber,
+        to=masked(replay.spec.to.url) if replay.spec.to else None,
+        selection=_selection(replay),
+        rate_per_s=replay.spec.rate_per_s,
+        progress=_progress(replay),
+        matched=replay.matched,
+        delivered=replay.delivered,
+        requeued=replay.requeued,
+        failed=replay.failed,
+        attempts=replay.attempts,
+        expired=replay.expired,
+        waiting=replay.waiting or None,
+        last_error=replay.last_error or None,
+        failures=[msgspec.convert(msgspec.to_builtins(each), ReplayFailed) for each in replay.failures]
+        if failures
+        else [],
+    )
+
+
+def _progress(replay: Replay) -> float:
+    if replay.state == "done":
+        return 1.0
+    whole = sum(replay.ends) - sum(replay.starts)
+    return round((sum(replay.positions) - sum(replay.starts)) / whole, 4) if whole else 0.0
+
+
+def _words(replay: Replay) -> str:
+    spec = replay.spec
+    what = f"{replay.requeued} dead letters put back" if spec.requeues else f"{replay.delivered} delivered"
+    counts = f"{what}, {replay.failed} failed"
+    match replay.state:
+        case "planned":
+            return "waits for its turn" if not replay.matched else f"goes on soon: {counts} so far"
+        case "running":
+            return f"runs: {counts} so far" if not replay.waiting else f"waits, because {replay.waiting}"
+        case "paused":
+            return f"stopped by itself: {replay.last_error}; {counts}"
+        case "failed":
+            return f"cannot run: {replay.last_error}"
+        case "cancelled":
+            return f"was cancelled: {counts}"
+        case _:
+            return f"is done: {counts}"
