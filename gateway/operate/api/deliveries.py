@@ -23,11 +23,12 @@ def routes(desk: Desk) -> list[Any]:
     )
     async def deliveries(
         subscriber: Subscriber = None,
-        state: Annotated[
+        where: Annotated[  # the framework has another meaning for `state`
             DeliveryFilter | None,
             QueryParameter(
+                name="state",
                 description="pending: not read yet, or in hand; parked: failed, due again; held: behind a parked one "
-                "of the same key; dead: dead letters. Without it: all of them."
+                "of the same key; dead: dead letters. Without it: all of them.",
             ),
         ] = None,
         after: After = None,
@@ -37,7 +38,7 @@ def routes(desk: Desk) -> list[Any]:
 
         Of what is `pending`, some may yet be filtered.
         """
-        return await desk.deliveries(subscriber, state, after, limit)
+        return await desk.deliveries(subscriber, where, after, limit)
 
     @get(
         "/dead/causes",
