@@ -18,6 +18,7 @@ from pyreqwest.response import Response
 
 from gateway.config import SubscriberSettings
 from gateway.delivery.addresses import Address
+from gateway.delivery.formats import CONTENT_TYPES, dress_for
 from gateway.delivery.guard import Guard, Pin, Target
 from gateway.delivery.outcome import Failure, Outcome, answered, explain, failed
 from gateway.delivery.signing import Signer, header_problem
@@ -74,6 +75,7 @@ class Sender:
         if problems:
             raise ConfigError([f"subscribers.{settings.name}: {problem}" for problem in problems])
         self._settings = settings
+        self._dress = dress_for(settings.format)
         self._wall_ms = wall_ms
         self._monotonic = monotonic
         self._ca_pem = ca_pem
@@ -87,8 +89,9 @@ class Sender:
     async def send(
         self, event_id: str, body: bytes, *, attempt: int, attempts_left: int, replay: str | None = None
     ) -> Outcome:
-        """POST ``body``, signed now. ``attempt`` counts from 1; ``replay`` marks a deliberate repetition.
+        """POST ``body``, the canonical one, in the subscriber's format and signed now.
 
+        ``attempt`` counts from 1; ``replay`` marks a deliberate repetition.
         Takes at most the subscriber's ``timeout``, half a second more for a slow body, and where the name has to be
         looked up first, that. Raises nothing but ``CancelledError``.
         """
@@ -123,6 +126,9 @@ class Sender:
         attempts_left: int,
         replay: str | None,
     ) -> Outcome:
+        dressed: list[tuple[str, str]] = []
+        if self._dress is not None:
+            body, dressed = self._dress(body)
         timestamp_s = self._wall_ms() // 1000
         headers = [
             ("webhook-id", event_id),
@@ -130,6 +136,7 @@ class Sender:
             ("webhook-signature", self._signer.sign(event_id, timestamp_s, body)),
             ("gateway-attempt", str(attempt)),
             ("gateway-attempts-left", str(attempts_left)),
+            *dressed,
         ]
         if replay is not None:
             headers.append(("gateway-replay", replay))
@@ -213,7 +220,7 @@ class Sender:
     def _default_headers(self) -> list[tuple[str, str]]:
         """What is the same for every delivery; the subscriber's own headers may replace ``user-agent`` and nothing
         else."""
-        headers = {"user-agent": USER_AGENT, "content-type": "application/json"}
+        headers = {"user-agent": USER_AGENT, "content-type": CONTENT_TYPES[self._settings.format]}
         headers.update((name.lower(), value) for name, value in self._settings.headers)
         return list(headers.items())
 
