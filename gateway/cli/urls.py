@@ -1,4 +1,4 @@
-"""``gateway urls``: what to paste where, provider by provider."""
+"""``gateway urls``: what to paste where, provider by provider, and what subscribers need to verify."""
 
 import os
 import textwrap
@@ -21,16 +21,19 @@ _LABEL = 10
 @click.option("--show-secrets", is_flag=True, help="Print path tokens, which are part of some URLs.")
 @json_option
 def urls(*, config_path: Path, show_secrets: bool, as_json: bool) -> None:
-    """Print each source's URL, and what to do with it at the provider."""
+    """Print each source's URL, and what to do with it at the provider; of subscribers, how they verify."""
     config = load_config(config_path)
     sheets = [_sheet(config, name, show_secrets=show_secrets) for name in config.sources]
+    slips = [_slip(config, name) for name in config.subscribers]
     if as_json:
-        for sheet in sheets:
+        for sheet in [*sheets, *slips]:
             print_json(sheet)
         return
     notes = console(stderr=True)
     for sheet in sheets:
         _print(sheet)
+    for slip in slips:
+        _print_slip(slip)
     if not sheets:
         notes.print(f"{config_path} has no sources yet; gateway init writes some", soft_wrap=True)
     elif config.gateway.public_url is None:
@@ -67,6 +70,20 @@ def _sheet(config: "Config", name: str, *, show_secrets: bool) -> dict[str, Any]
     }
 
 
+def _slip(config: "Config", name: str) -> dict[str, Any]:
+    """What the developer of a subscriber's app is told; no secret, no URL (a query in it may be one)."""
+    from gateway.delivery.signing import public_key
+
+    settings = config.subscribers[name]
+    return {
+        "subscriber": name,
+        "types": list(settings.types),
+        "format": settings.format,
+        "public_keys": [public_key(secret) for secret in settings.secrets if secret.startswith("whsk_")],
+        "shared_secrets": sum(secret.startswith("whsec_") for secret in settings.secrets),
+    }
+
+
 def _base_url(config: "Config") -> str:
     if config.gateway.public_url is not None:
         return config.gateway.public_url
@@ -95,3 +112,14 @@ def _paragraph(label: str, text: str, width: int) -> str:
     indent = " " * (_LABEL + 2)
     wrapped = textwrap.wrap(text, max(40, min(_WIDTH, width) - len(indent)), break_long_words=False)
     return f"  {label:<{_LABEL}}" + f"\n{indent}".join(wrapped)
+
+
+def _print_slip(slip: dict[str, Any]) -> None:
+    out = console()
+    out.print(f"{slip['subscriber']} · subscriber", style="bold")
+    out.print(f"  {'receives':<{_LABEL}}{', '.join(slip['types'])} as {slip['format']}", soft_wrap=True)
+    if slip["shared_secrets"]:
+        out.print(f"  {'verify':<{_LABEL}}v1 with the whsec_ secret it shares with the gateway", soft_wrap=True)
+    for key in slip["public_keys"]:
+        out.print(f"  {'verify':<{_LABEL}}v1a with the public key {key}", soft_wrap=True)
+    out.print()

@@ -5,7 +5,7 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from gateway.config import NOT_YET, SubscriberSettings
+from gateway.config import SubscriberSettings
 from gateway.config_file.references import References, is_reference
 from gateway.config_file.section import Key, Reading, Section
 from gateway.config_file.sources import check_name
@@ -184,9 +184,9 @@ def _secret(references: References, value: object) -> str:
     secret = references.resolve(value).decode("utf-8", "replace")
     write = "what this prints, to where the reference points: gateway secret new --kind whsec"
     if secret.startswith("whsk_"):
-        if (wanted := NOT_YET.get("subscribers.secrets.whsk_")) is not None:
-            raise Wrong(f"leads to a whsk_ key, which is {wanted}; this version cannot do that yet", write)
         length_ok = _decoded_length(secret.removeprefix("whsk_")) == 64
+        if length_ok:
+            _check_key_pair(secret, write.replace("whsec", "whsk"))
     elif secret.startswith("whsec_"):
         length_ok = 24 <= _decoded_length(secret.removeprefix("whsec_")) <= 64
     else:
@@ -194,6 +194,15 @@ def _secret(references: References, value: object) -> str:
     if not length_ok:
         raise Wrong("leads to a key that is not base64 of 24 to 64 bytes (whsec_) or of 64 (whsk_)", write)
     return secret
+
+
+def _check_key_pair(secret: str, write: str) -> None:
+    from gateway.delivery.signing import public_key  # loaded only where somebody has such a key
+
+    try:
+        public_key(secret)
+    except ValueError as error:
+        raise Wrong(f"leads to what cannot sign: {error}", write) from None
 
 
 def _decoded_length(encoded: str) -> int:

@@ -40,23 +40,29 @@ class Signer:
 
 
 def public_key(secret: str) -> str:
-    """The ``whpk_`` key with which a subscriber verifies what a ``whsk_`` secret signs. Raises ``ValueError``."""
-    if not secret.startswith("whsk_"):
-        raise ValueError("only a whsk_ key has a public key")
-    key = base64.b64decode(secret.removeprefix("whsk_"))
-    public = Ed25519PrivateKey.from_private_bytes(key[:32]).public_key()
-    return "whpk_" + base64.b64encode(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode("ascii")
+    """The ``whpk_…`` of a ``whsk_…``: with it a subscriber verifies ``v1a``, and can sign nothing. Not a secret.
+
+    Raises ``ValueError`` for anything but a ``whsk_`` key; never shows it.
+    """
+    kind, key = _decode_secret(secret)
+    if kind != "whsk":
+        raise ValueError("only a whsk_ key has a public half")
+    return "whpk_" + base64.b64encode(_public_bytes(_private_key(key))).decode("ascii")
 
 
 def _read_secret(secret: str) -> _Sign:
+    kind, key = _decode_secret(secret)
+    return _hmac_sha256(key) if kind == "whsec" else _ed25519(key)
+
+
+def _decode_secret(secret: str) -> tuple[str, bytes]:
     kind, _, encoded = secret.partition("_")
     if kind not in ("whsec", "whsk"):
         raise ValueError("a subscriber's secret starts with whsec_ (HMAC) or whsk_ (ed25519)")
     try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        return kind, base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except (ValueError, binascii.Error):
         raise ValueError(f"what follows {kind}_ in a subscriber's secret must be base64") from None
-    return _hmac_sha256(key) if kind == "whsec" else _ed25519(key)
 
 
 def _hmac_sha256(key: bytes) -> _Sign:
@@ -70,13 +76,22 @@ def _hmac_sha256(key: bytes) -> _Sign:
     return sign
 
 
-def _ed25519(key: bytes) -> _Sign:
+def _private_key(key: bytes) -> Ed25519PrivateKey:
     """A key is the 32-byte seed and the 32-byte public key, or the seed alone."""
     if len(key) not in (32, 64):
         raise ValueError("a whsk_ key holds 64 bytes: the ed25519 seed and its public key")
     private = Ed25519PrivateKey.from_private_bytes(key[:32])
-    if len(key) == 64 and private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw) != key[32:]:
+    if len(key) == 64 and _public_bytes(private) != key[32:]:
         raise ValueError("the two halves of a whsk_ key do not belong together")
+    return private
+
+
+def _public_bytes(private: Ed25519PrivateKey) -> bytes:
+    return private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _ed25519(key: bytes) -> _Sign:
+    private = _private_key(key)
 
     def sign(signed: bytes) -> str:
         return "v1a," + base64.b64encode(private.sign(signed)).decode("ascii")

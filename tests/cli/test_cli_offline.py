@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import pty
+import re
 import resource
 import stat
 import subprocess
@@ -17,6 +18,7 @@ from adapters.registry import names
 from gateway.cli import VERBS, load_verb
 from gateway.cli.common import escape_controls
 from gateway.config import load
+from gateway.delivery.signing import public_key
 from tests.cli.running import GATEWAY, run, run_process
 
 MAIN_VERBS = (
@@ -234,7 +236,7 @@ def test_urls_say_what_to_paste_where(folder: Path) -> None:
     assert value not in done.out
     assert "public_url" in done.err
     shown = run("urls", "--show-secrets", "--json", cwd=folder)
-    urls = {sheet["source"]: sheet["url"] for sheet in shown.objects}
+    urls = {sheet["source"]: sheet["url"] for sheet in shown.objects if "source" in sheet}
     assert urls["generic-chat"] == f"http://127.0.0.1:8080/in/generic-chat/{value}"
 
 
@@ -245,6 +247,19 @@ def test_urls_begin_with_the_public_url(folder: Path) -> None:
     done = run("urls", cwd=folder)
     assert "https://hooks.example.com/in/enviaai" in done.out
     assert done.err == ""
+
+
+def test_urls_show_public_keys_and_no_private_ones(folder: Path) -> None:
+    """Of a subscriber: what it receives, and the public half of a whsk_ key, made from the private one."""
+    key = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+    (folder / ".env").write_text(
+        re.sub(rf"^{variable}=.*$", f"{variable}={key}", (folder / ".env").read_text(), flags=re.M)
+    )
+    done, as_json = run("urls", cwd=folder), run("urls", "--json", cwd=folder)
+    (slip,) = [sheet for sheet in as_json.objects if "subscriber" in sheet]
+    assert slip["public_keys"] == ["whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="]
+    assert slip["public_keys"][0] in done.out
+    assert "whsk_" not in done.out + as_json.out
 
 
 def test_schema_is_printed_in_each_language(tmp_path: Path) -> None:
@@ -259,6 +274,9 @@ def test_secrets_are_fresh_and_of_the_form_asked_for(tmp_path: Path) -> None:
     first, second = run("secret", "new", cwd=tmp_path).out, run("secret", "new", cwd=tmp_path).out
     assert first != second
     assert len(base64.b64decode(first.strip().removeprefix("whsec_"), validate=True)) == 32
+    pair = run("secret", "new", "--kind", "whsk", cwd=tmp_path).out.strip()
+    seed = base64.b64decode(pair.removeprefix("whsk_"), validate=True)[:32]
+    assert public_key(pair) == public_key("whsk_" + base64.b64encode(seed).decode())
     for kind in ("token", "path-token"):
         made = run("secret", "new", "--kind", kind, cwd=tmp_path).out.strip()
         assert len(base64.urlsafe_b64decode(made + "=")) == 32
