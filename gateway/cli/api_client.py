@@ -103,6 +103,9 @@ class Api:
         try:
             problem = answer.json()
             words = f"{problem['title']}: {problem['detail']}"
+            if mistakes := problem.get("mistakes"):
+                lines = [f"  {each['at'] or 'the whole'}: {each['why']}" for each in mistakes]
+                words = "\n".join([f"{problem['title']}:", *lines])
         except (ValueError, KeyError, TypeError):
             return self._stranger()
         if answer.status_code in {401, 403}:
