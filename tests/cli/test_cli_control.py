@@ -1,11 +1,13 @@
 """The verbs that steer a running gateway: pause, resume, subscribers, reload, trace; a real one, with real requests."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -151,18 +153,19 @@ class Load:
 
     def __init__(self, running: Running) -> None:
         self.running = running
-        self.statuses: dict[int, int] = {}
+        self.statuses: Counter[int] = Counter()
+        self._seeds = itertools.count(100_000)
         self._stop = threading.Event()
+        self._lock = threading.Lock()
 
     def run(self) -> None:
         """Send distinct events."""
         with httpx.Client(trust_env=False) as client:
-            seed = 100_000
             while not self._stop.is_set():
-                seed += 1
-                body = ENVIAAI.sample("message.received__documented", seed)
+                body = ENVIAAI.sample("message.received__documented", next(self._seeds))
                 answer = client.post(f"{self.running.url}/in/br", content=body, headers=ENVIAAI.sign(body, SOURCE, 0))
-                self.statuses[answer.status_code] = self.statuses.get(answer.status_code, 0) + 1
+                with self._lock:
+                    self.statuses[answer.status_code] += 1
 
     @contextlib.contextmanager
     def going(self) -> Iterator["Load"]:
@@ -171,10 +174,10 @@ class Load:
         for thread in threads:
             thread.start()
         try:
-            until(lambda: self.statuses.get(200, 0) > 20)
+            until(lambda: self.statuses[200] > 20)
             yield self
-            done = self.statuses.get(200, 0)
-            until(lambda: self.statuses.get(200, 0) > done + 20)
+            done = self.statuses[200]
+            until(lambda: self.statuses[200] > done + 20)
         finally:
             self._stop.set()
             for thread in threads:
