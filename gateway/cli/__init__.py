@@ -42,6 +42,7 @@ VERBS: dict[str, Verb] = {
     "subscribers": Verb("subscribers", "Mend", "Subscribers: list, show, create, test, delete."),
     "pause": Verb("pause", "Mend", "Hold the deliveries to one subscriber."),
     "resume": Verb("pause", "Mend", "Let them go on."),
+    "replay": Verb("replay", "Mend", "Send events again, to a subscriber or a URL; a dry run first."),
     "schema": Verb("schema", "Build", "The event as JSON Schema, TypeScript or Python types."),
     "secret": Verb("secret", "Build", "Make a secret: for subscribers, tokens and paths."),
 }

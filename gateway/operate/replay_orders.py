@@ -6,8 +6,7 @@ from gateway import problems
 from gateway.config import SubscriberSettings
 from gateway.config_file.subscribers import event_types
 from gateway.config_file.values import Wrong, did_you_mean, rate
-from gateway.delivery.condition import BadCondition
-from gateway.delivery.selecting import Rules
+from gateway.delivery.condition import BadCondition, Condition
 from gateway.operate.refusals import Refused
 from gateway.operate.replay_views import ReplayOrder
 from gateway.operate.times import HOW, read_time_ms
@@ -15,8 +14,8 @@ from gateway.problems import Mistake
 from gateway.store.replays import ReplaySpec, ReplayTarget
 from schemas.timestamps import format_ms
 
-WHERE_TO = "say where to: a subscriber, or to with a URL"
-WHICH = "say which events: ids, since, until, types, source, state, where or wanted_only; or all, for the whole log"
+WHERE_TO = "say where to: a subscriber, or `to` with a URL"
+WHICH = "say which events: ids, since, until, types, source, state, where, wanted_only; or all: the whole log"
 
 
 def read_spec(
@@ -24,15 +23,16 @@ def read_spec(
 ) -> ReplaySpec:
     """The order as a specification; ``target`` is its ``to``, checked. Raises ``Refused`` with all mistakes."""
     mistakes: list[Mistake] = []
-    subscriber = _subscriber(order, subscribers, mistakes)
+    _check_subscriber(order, subscribers, mistakes)
     since_ms, until_ms = _time("since", order.since, now_ms, mistakes), _time("until", order.until, now_ms, mistakes)
     if since_ms is not None and until_ms is not None and since_ms >= until_ms:
         mistakes.append(Mistake("since", "lies not before until"))
-    for index, pattern in enumerate(order.types):
+    types = _types(order.types, mistakes)
+    if order.where:
         try:
-            event_types(pattern)
-        except Wrong as wrong:
-            mistakes.append(Mistake(f"types[{index}]", _words(wrong)))
+            Condition(order.where, types or ("*",))
+        except BadCondition as error:
+            mistakes.append(Mistake("where", str(error)))
     rate_per_s = 0.0
     try:
         rate_per_s = rate(order.rate)
@@ -46,40 +46,41 @@ def read_spec(
         to=target,
         since_ms=since_ms,
         until_ms=until_ms,
-        types=tuple(order.types),
+        types=types,
         source=order.source,
         state=order.state,
         where=order.where or None,
         wanted_only=order.wanted_only,
         rate_per_s=rate_per_s,
     )
-    if not mistakes:
-        _try_condition(spec, subscriber, mistakes)
     if mistakes:
         raise invalid(mistakes)
     return spec
 
 
-def _subscriber(
+def _check_subscriber(
     order: ReplayOrder, subscribers: Mapping[str, SubscriberSettings], mistakes: list[Mistake]
-) -> SubscriberSettings | None:
+) -> None:
     if order.subscriber is not None:
         if order.subscriber not in subscribers:
             hint = did_you_mean(order.subscriber, subscribers)
             mistakes.append(Mistake("subscriber", f"= {order.subscriber} is none that is delivered to{hint}"))
-        return subscribers.get(order.subscriber)
+        return
     if order.to is None:
         mistakes.append(Mistake("", WHERE_TO))
     if order.state != "any" or order.wanted_only:
         mistakes.append(Mistake("subscriber", "is missing: state and wanted_only are those of a subscriber"))
-    return None
 
 
-def _try_condition(spec: ReplaySpec, subscriber: SubscriberSettings | None, mistakes: list[Mistake]) -> None:
-    try:
-        Rules(spec, subscriber)
-    except BadCondition as error:
-        mistakes.append(Mistake("where", str(error)))
+def _types(patterns: list[str], mistakes: list[Mistake]) -> tuple[str, ...]:
+    """Those that some event can have."""
+    found = []
+    for index, pattern in enumerate(patterns):
+        try:
+            found.append(event_types(pattern))
+        except Wrong as wrong:
+            mistakes.append(Mistake(f"types[{index}]", _words(wrong)))
+    return tuple(found)
 
 
 def _time(name: str, text: str | None, now_ms: int, mistakes: list[Mistake]) -> int | None:

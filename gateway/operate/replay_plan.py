@@ -130,10 +130,11 @@ async def _notes(sight: Sight, spec: ReplaySpec, withheld: int) -> list[str]:
             "fresh schedule, and are delivered without the header gateway-replay"
         )
     elif spec.subscriber and spec.to is None and not spec.wanted_only:
-        notes.append(f"the types and the condition of {spec.subscriber} are not asked; wanted_only asks them")
+        notes.append(f"the types and the condition of {spec.subscriber} are not asked (wanted_only would)")
     if withheld:
         notes.append(f"{withheld} of {CREDENTIAL_TYPE} match, but go only to who names this type")
-    begins = [received_ms(entries[0].event_json) for log in sight.logs if (entries := await log.read(0, 1))]
-    if spec.since_ms is not None and begins and min(begins) > spec.since_ms:
-        notes.append(f"the log begins at {format_ms(min(begins))}: what came before is gone by retention")
+    begins = [entries[0] for log in sight.logs if (entries := await log.read(0, 1))]
+    begins_ms = min((received_ms(entry.event_json) for entry in begins if entry.seq > 1), default=0)
+    if begins_ms and (spec.since_ms is None or begins_ms > spec.since_ms):
+        notes.append(f"the log begins at {format_ms(begins_ms)}: what came before is gone by retention")
     return notes

@@ -10,6 +10,9 @@ from gateway.operate.views import Count, Next, When
 from gateway.store.replays import DeliveryWord, State
 
 EventId = Annotated[str, Meta(min_length=1, max_length=64)]
+Name = Annotated[str, Meta(max_length=63)]
+Time = Annotated[str, Meta(max_length=40)]
+Text = Annotated[str, Meta(max_length=4_000)]
 
 
 class ReplayTo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,9 +27,8 @@ class ReplayTo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ]
     secret: Annotated[
-        str | None,
+        Text | None,
         Meta(
-            max_length=256,
             description="Which secret signs, by reference: env:NAME, credential:name, file:secrets/NAME. Null: one is "
             "made, told once in the answer, and kept in a file of the data directory until the replay is done.",
             examples=["env:STAGING_SECRET"],
@@ -45,20 +47,20 @@ class ReplayOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `all`."""
 
     subscriber: Annotated[
-        str | None,
-        Meta(max_length=63, description="Where to, unless `to` says otherwise; and whose `state` is meant."),
+        Name | None,
+        Meta(description="Where to, unless `to` says otherwise; and whose `state` is meant."),
     ] = None
     to: Annotated[ReplayTo | None, Meta(description="A URL instead.")] = None
     ids: Annotated[
         list[EventId], Meta(max_length=1_000, description="Event ids, or up to 20 unique beginnings of recent ones.")
     ] = []
-    since: Annotated[str | None, Meta(max_length=40, description=f"Received at or after: {HOW}.")] = None
-    until: Annotated[str | None, Meta(max_length=40, description=f"Received before: {HOW}.")] = None
+    since: Annotated[Time | None, Meta(description=f"Received at or after: {HOW}.")] = None
+    until: Annotated[Time | None, Meta(description=f"Received before: {HOW}.")] = None
     types: Annotated[
         list[Annotated[str, Meta(max_length=64)]],
         Meta(max_length=100, description="Types, families, or `*`.", examples=[["message.*"]]),
     ] = []
-    source: Annotated[str | None, Meta(max_length=63, description="Only events of this source.")] = None
+    source: Annotated[Name | None, Meta(description="Only events of this source.")] = None
     state: Annotated[
         DeliveryWord,
         Meta(
@@ -67,8 +69,8 @@ class ReplayOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = "any"
     where: Annotated[
-        str | None,
-        Meta(max_length=4_000, description="A CEL condition on `event`.", examples=['event.channel == "whatsapp"']),
+        Text | None,
+        Meta(description="A CEL condition on `event`.", examples=['event.channel == "whatsapp"']),
     ] = None
     wanted_only: Annotated[
         bool, Meta(description="Only what the subscriber's own types and condition cover today.")
