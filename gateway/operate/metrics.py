@@ -33,6 +33,7 @@ def metrics_routes(desk: Desk, access: Access) -> list[Any]:
         responses=documented(UNAVAILABLE),
     )
     async def metrics() -> Response[bytes]:
+        """Counts of the whole store, and of this process where the help says so. Names begin with `gateway_`."""
         status = await desk.status()
         return Response(expose(status, desk.sight.stats), media_type=CONTENT_TYPE_PLAIN_0_0_4, headers=SECURITY_HEADERS)
 
@@ -113,6 +114,7 @@ def _of_subscribers(subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]
     attempts = _counter(
         "attempts", "Attempts of this process by how they ended: delivered, or the cause.", "subscriber", "outcome"
     )
+    failures = _counter("filter_failures", "Events on which where failed, in this process: filtered.", "subscriber")
     disabled = _gauge("subscriber_disabled", "1 where the subscriber answered 410 Gone.", "subscriber")
     for each in subscribers:
         offered.add_metric([each.name], each.offered)
@@ -126,8 +128,9 @@ def _of_subscribers(subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]
         unaccounted.add_metric([each.name], each.unaccounted)
         for outcome, number in sorted(each.attempts.items()):
             attempts.add_metric([each.name, outcome], number)
+        failures.add_metric([each.name], each.filter_failures)
         disabled.add_metric([each.name], each.state == "disabled")
-    yield from (offered, settled, pending, oldest, dead, in_flight, attempts, unaccounted, disabled)
+    yield from (offered, settled, pending, oldest, dead, in_flight, attempts, failures, unaccounted, disabled)
 
 
 def _of_store(store: StoreStatus) -> Iterator[Metric]:

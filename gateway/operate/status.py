@@ -169,6 +169,7 @@ def _subscriber(
         held=held,
         in_flight=sum(int(lane.get("in_flight", 0)) for lane in lanes),
         attempts=_attempts(lanes),
+        filter_failures=sum(int(lane.get("filter_failures", 0)) for lane in lanes),
         unaccounted=line.unaccounted,
         oldest_pending_s=oldest_s,
         next_attempt_at=None if waiting.next_due_ms is None else format_ms(waiting.next_due_ms),

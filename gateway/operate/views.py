@@ -76,6 +76,10 @@ class SubscriberStatus(msgspec.Struct, frozen=True, kw_only=True):
             examples=[{"delivered": 120, "http_500": 3}],
         ),
     ]
+    filter_failures: Annotated[
+        Count,
+        Meta(description="Events on which where failed in this process; they count as filtered."),
+    ] = 0
     unaccounted: int
     oldest_pending_s: Annotated[float | None, Meta(description="Age of the oldest pending event; null without one.")]
     next_attempt_at: Annotated[When | None, Meta(description="When the next parked event is due.")]
