@@ -33,7 +33,7 @@ from gateway.store.housekeeping import Housekeeping
 from gateway.store.layout import Keys, tags
 from gateway.store.lease import Lease, owner_name
 from gateway.store.log import PartitionLog
-from gateway.store.opening import open_partitions
+from gateway.store.opening import PATIENCE_S, open_store
 from gateway.store.parked import SubscriberStore
 
 log = structlog.get_logger("gateway")
@@ -146,8 +146,7 @@ class Gateway:
         """
         if self.embedded is not None:
             await self.embedded.start()
-        await self.store.ping()
-        await open_partitions(self.store, self.keys)
+        await open_store(self.store, self.keys, patience_s=PATIENCE_S if self.embedded else 0)
         await self.housekeeping.start(self.config.store)
         if self.role != "delivery":
             for committer in self.committers:

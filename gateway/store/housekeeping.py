@@ -45,7 +45,8 @@ class Housekeeping:
 
     async def start(self, settings: StoreSettings) -> None:
         """Look at the memory once, then go on in the background."""
-        await self.look_at_memory()
+        with contextlib.suppress(StoreError):  # the next look is a second away
+            await self.look_at_memory()
         self._tasks = [
             asyncio.create_task(self._every(LOOK_S, self.look_at_memory), name="store memory"),
             asyncio.create_task(self._every(TRIM_S, lambda: self.trim(settings)), name="retention"),

@@ -74,7 +74,7 @@ class StoreServer:
     def ask(self, *command: Any) -> Any:
         """Run one command, as somebody who is not the gateway."""
         with redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0)) as client:
-            return client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            return client.execute_command(*command)
 
     def kill(self) -> None:
         """End it as a crash does."""
