@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 from litestar.response import Stream
 
 from gateway.errors import StoreUnavailable
@@ -39,7 +39,9 @@ def routes(desk: Desk) -> list[Any]:
         after: After = None,
         last_event_id: Annotated[
             str | None,
-            Parameter(header="Last-Event-ID", max_length=512, description="As browsers send it; it wins over `after`."),
+            HeaderParameter(
+                name="Last-Event-ID", max_length=512, description="As browsers send it; it wins over `after`."
+            ),
         ] = None,
         types: Types = None,
         source: Source = None,

@@ -3,12 +3,11 @@
 Opening a link shows a button and changes nothing, because previews of links open them too. The button uses it up.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
+from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
 
 from gateway import problems
@@ -17,7 +16,7 @@ from gateway.operate.dashboard.rendering import HEADERS, page, static
 from gateway.operate.gate import COOKIE
 from gateway.operate.refusals import Refused
 
-Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+Form = URLEncodedBody[dict[str, str]]
 
 _USED = "This link has been used, or is older than 15 minutes."
 
@@ -46,13 +45,13 @@ def open_routes(access: Access) -> list[Any]:
         return _enter(access, access.open_session(identity))
 
     @get("/{nonce:str}")
-    async def link(nonce: str) -> Response[str]:
+    async def link(nonce: FromPath[str]) -> Response[str]:
         if not access.is_login(nonce):
             return page("login.html", status_code=410, why=_USED, nonce=None)
         return page("login.html", why=None, nonce=nonce)
 
     @post("/{nonce:str}", status_code=303)
-    async def use_link(nonce: str, request: Request[Any, Any, Any]) -> Response[Any]:
+    async def use_link(nonce: FromPath[str], request: Request[Any, Any, Any]) -> Response[Any]:
         _check_origin(request)
         secret = access.use_login(nonce)
         if secret is None:
