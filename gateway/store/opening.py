@@ -7,7 +7,6 @@ from gateway.errors import StoreMismatch, StoreUnavailable
 from gateway.store.connection import Store
 from gateway.store.layout import FORMAT, Keys
 
-
 PATIENCE_S = 10.0
 """How long an embedded store may be away while a gateway starts. Right after a crash its server may still be the one
 that ends with the crashed gateway: it answers for a moment, then it is gone, and its successor is started."""

@@ -291,7 +291,7 @@ def test_a_full_disk_gets_its_ballast_back(data: Path, monkeypatch: pytest.Monke
         async with using(data):
             pass
 
-    monkeypatch.setattr(embedded_module.shutil, "disk_usage", lambda _: Usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage)
     asyncio.run(start_once())
     assert (data / "ballast").stat().st_size == embedded_module.BALLAST_BYTES
     Usage.free = embedded_module.BALLAST_BYTES * 2
