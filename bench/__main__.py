@@ -24,7 +24,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round: under a minute, and noisy")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--rounds", type=int, help="alternations of bare and ours")
-    parser.add_argument("--seconds", type=int, help="length of one run")
+    parser.add_argument("--seconds", type=float, dest="window_s", help="length of one run")
     parser.add_argument("--backlog", type=int, help="events waiting, for delivery, memory and store-bytes")
     parser.add_argument(
         "--directory", type=Path, help="where the stores lie (default: the system's temporary directory)"
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if missing:
         print(f"cannot measure: {', '.join(missing)} missing; apt-get install {' '.join(missing)}", file=sys.stderr)
         return 2
-    given = {name: value for name in ("rounds", "seconds", "backlog") if (value := getattr(options, name)) is not None}
+    given = {name: value for name in ("rounds", "window_s", "backlog") if (value := getattr(options, name)) is not None}
     effort = msgspec.structs.replace(QUICK if options.quick else FULL, **given)
     chosen = [row for row in ROWS if row.name in options.row] if options.row else list(ROWS)
     layout = cores()

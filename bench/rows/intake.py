@@ -48,7 +48,9 @@ def our_round(bench: Bench) -> tuple[Sent, CpuUse, str]:
     place = bench.place("intake")
     with Gateway(place, role="intake", cores=bench.cores).ready() as gateway:
         log, around = place / "wrk.log", bench.cores.around
-        warm = send(gateway.port, bench.warm_up(), window_s=0.5, connections=CONNECTIONS, log=log, cores=around)
+        warm = send(
+            gateway.port, bench.warm_up(), window_s=bench.warm_up_s, connections=CONNECTIONS, log=log, cores=around
+        )
         before = cpu_use(gateway.pid)
         sent = send(
             gateway.port, bench.requests(), window_s=bench.window_s, connections=CONNECTIONS, log=log, cores=around

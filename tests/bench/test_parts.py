@@ -152,8 +152,8 @@ def test_the_client_does_not_take_another_answer_for_a_200(tmp_path: Path) -> No
             cores=None,
         )
         assert (answered.ok, answered.not_ok) == (0, 300)
-        # nginx also counts the request that each of the 4 connections began, so as not to be in flight at the end
-        assert sink.received() - before == 300 + 4
+        # nginx also counts what a connection begins, so as not to be in flight at the end: one byte at most for each
+        assert 300 <= sink.received() - before <= 300 + 4
 
 
 @needs_tools
