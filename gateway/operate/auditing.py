@@ -72,7 +72,10 @@ def _still(look: Look, name: str) -> bool:
 
 
 def reconcile(number: int, look: Look, shaky: set[tuple[int, str]]) -> tuple[Account, Recount]:
-    """The account and the recount of a partition, without what the movement between the two explains."""
+    """The account and the recount of a partition, without what the movement between the two explains. Pure.
+
+    ``shaky``: the subscribers that showed a difference at every look although they moved (``shaky_in``).
+    """
     holes = look.before.seq - look.before.trimmed - look.found.entries
     trimmed = look.after.trimmed - look.before.trimmed
     # A recount that came before the trimming has no holes, one that came after it has as many as were trimmed.

@@ -1,7 +1,7 @@
 """The desk: every question an operator can ask, in one place, for the API, the pages and the metrics alike."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -27,6 +27,9 @@ from gateway.store.log import PartitionLog
 from gateway.store.quarantine import Shelf
 
 MAX_FOLLOWERS = 32
+
+Followed = AsyncGenerator[tuple[str, msgspec.Raw | Gap | None], None]
+"""Cursor, and what lies before it: an event, a gap, or nothing but the news that the line still stands."""
 
 
 class Desk:
@@ -94,7 +97,7 @@ class Desk:
             deliveries=await delivery_states(self.sight, found),
         )
 
-    async def follow(self, wanted: Filter, after: str | None) -> AsyncIterator[tuple[str, msgspec.Raw | Gap | None]]:
+    async def follow(self, wanted: Filter, after: str | None) -> Followed:
         """Events as they come, from a cursor or from now, each with its cursor; ``None`` after a quiet while.
 
         Raises ``Refused`` where ``after`` is no cursor, or too many follow already, before the first is given.
@@ -103,11 +106,14 @@ class Desk:
             raise Refused(problems.UNAVAILABLE, f"{MAX_FOLLOWERS} follow already; try again when one has gone")
         logs = self.sight.logs
         boundary = [await log.last() for log in logs] if after is None else read_log_cursor(after, len(logs))
-        return self._follow(wanted, boundary)
+        followed = self._follow(wanted, boundary)
+        await anext(followed)  # from here on it counts, and is sure to be taken off the count
+        return followed
 
-    async def _follow(self, wanted: Filter, boundary: list[int]) -> AsyncIterator[tuple[str, msgspec.Raw | Gap | None]]:
+    async def _follow(self, wanted: Filter, boundary: list[int]) -> Followed:
         self._followers += 1
         try:
+            yield write_log_cursor(boundary), None
             async for behind, what in follow(self.sight, boundary, wanted, self._closing):
                 yield write_log_cursor(behind), what if what is None or isinstance(what, Gap) else shown(what, raw=True)
         finally:

@@ -114,7 +114,8 @@ def account(**numbers: int) -> Account:
 
 def look(before: Account, after: Account, *, entries: int = 10, **found: Any) -> Look:
     """One look at it."""
-    crm = SubscriberRecount(**({"parked": 2, "held": 0, "dead": 0, "lost_references": (), "broken": ()} | found))
+    given: dict[str, Any] = {"parked": 2, "held": 0, "dead": 0, "lost_references": (), "broken": ()}
+    crm = SubscriberRecount(**(given | found))
     return Look(before, Recount(entries=entries, missing=(), subscribers={"crm": crm}), after)
 
 
