@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.operate.sight import Sight
-from gateway.operate.troubles import find_troubles
+from gateway.operate.troubles import does, find_troubles
 from gateway.operate.views import (
     PartitionStatus,
     SourceStatus,
@@ -177,7 +177,7 @@ def _state(
         return "not_delivering", "no process delivers from this store at the moment"
     if parked:
         when = "now" if waiting.next_due_ms is None else _in_words((waiting.next_due_ms - now_ms) / 1000)
-        why = f", mostly {waiting.commonest_cause}" if waiting.commonest_cause else ""
+        why = f", mostly because it {does(waiting.commonest_cause)}" if waiting.commonest_cause else ""
         wait = "waits" if parked == 1 else "wait"
         return "retrying", f"{parked} failed and {wait} for another attempt{why}; the next is due {when}"
     if line.pending and oldest_s is not None and oldest_s > BEHIND_S:
