@@ -10,11 +10,14 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from bench.machine import cores, describe, missing_tools
+from bench.machine import Neighbours, cores, describe, missing_tools
 from bench.measuring import FULL, QUICK, Bench, RefusedError, Result, Row, refused
 from bench.process import BenchError
 from bench.report import as_json, ok, show
 from bench.rows import ROWS
+
+QUIET = 0.05
+"""Of the machine's processor time, what others may take before a row says so."""
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -60,12 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measured(bench: Bench, row: Row) -> Result:
     """One row; what goes wrong in it is its result, and the next row is measured all the same."""
     bench.say(f"measuring {row.name}")
+    neighbours = Neighbours()
     try:
-        return row.measure(bench, row)
+        found = row.measure(bench, row)
     except RefusedError as why:
-        return refused(row, str(why), why.store)
+        found = refused(row, str(why), why.store)
     except BenchError as error:
-        return refused(row, f"could not be measured: {error}")
+        found = refused(row, f"could not be measured: {error}")
+    part = neighbours.part()
+    if part > QUIET:
+        found.notes.append(f"others took {part:.0%} of the machine meanwhile: measure again when it is quiet")
+    return found
 
 
 if __name__ == "__main__":

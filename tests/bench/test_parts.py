@@ -11,7 +11,7 @@ import pytest
 
 from bench.disk import fsync_cost, percentile
 from bench.load import Requests, Sent, make_requests, send
-from bench.machine import cores, missing_tools
+from bench.machine import Neighbours, cores, missing_tools
 from bench.measuring import QUICK, Bench, Budget, RefusedError, believable, check, judge
 from bench.process import BenchError, Child, command_name, move
 from bench.sink import Sink
@@ -117,6 +117,16 @@ def test_a_child_is_pinned_ends_with_its_block_and_shows_its_last_words(tmp_path
         with pytest.raises(BenchError, match=r"no miracle within 0 s\nlast words"):
             child.until(lambda: None, what="miracle", within_s=0)
     assert child.process.poll() is not None
+
+
+def test_neighbours_are_who_is_neither_us_nor_our_children(tmp_path: Path) -> None:
+    """Work of our own ended children is not blamed on others; work of a child still running is, until it ends."""
+    burn = "import time\nwhile time.process_time() < 0.4: pass\nprint('burnt', flush=True)"
+    neighbours = Neighbours()
+    with Child([sys.executable, "-c", burn + "\ntime.sleep(60)"], log=tmp_path / "log") as child:
+        child.until(lambda: child.output() or None, what="burning", within_s=30)
+        while_it_runs = neighbours.part()
+    assert 0 <= neighbours.part() < while_it_runs
 
 
 @needs_tools
