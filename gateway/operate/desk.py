@@ -51,6 +51,8 @@ class Desk:
         )
         self._closing = asyncio.Event()
         self._followers = 0
+        self._status: Status | None = None
+        self._status_ms = 0
         self._audit: asyncio.Task[Audit] | None = None
 
     def close(self) -> None:
@@ -61,9 +63,15 @@ class Desk:
         """The account of this moment."""
         return make_ledger(await self.sight.accounts(), self.sight.wall_ms())
 
-    async def status(self) -> Status:
-        """Sources, subscribers, store and open problems at a glance."""
-        return await read_status(self.sight)
+    async def status(self, *, max_age_ms: int = 0) -> Status:
+        """Sources, subscribers, store and open problems at a glance.
+
+        With ``max_age_ms`` one that was read so short a time ago will do: many who look then cost as much as one.
+        """
+        now_ms = self.sight.wall_ms()
+        if self._status is None or not 0 <= now_ms - self._status_ms < max_age_ms:
+            self._status, self._status_ms = await read_status(self.sight), now_ms
+        return self._status
 
     async def audit(self) -> Audit:
         """Count everything again. Whoever asks while a count is under way gets that one's answer."""

@@ -9,8 +9,9 @@ from gateway.store.dead_letters import DeadLetters
 from gateway.store.ledger import Ledger
 from gateway.store.quarantine import KeptRequests, Shelf
 
-LOOKED_AT = 200
-"""Dead letters a subscriber and partition, and kept requests a shelf, that are looked at for their causes."""
+LOOKED_AT = 50
+"""Dead letters a subscriber and partition, and kept requests a shelf, that are looked at for their causes. They come
+with answers and bodies, so not many."""
 
 NEARLY_FULL = 0.75
 """The part of its memory at which the store is mentioned; at 0.85 the intake stops."""

@@ -16,6 +16,8 @@ from schemas.event import EVENT_TYPES
 
 LATEST = 12
 PER_PAGE = 50
+MAX_AGE_MS = 1_000
+"""An open page asks every two seconds; many of them cost as much as one."""
 
 After = Annotated[str | None, QueryParameter(max_length=512)]
 
@@ -29,7 +31,7 @@ def routes(desk: Desk) -> list[Any]:
 
     @get("/", media_type=MediaType.HTML)
     async def home(request: Request[Any, Any, Any]) -> Response[str]:
-        status = await desk.status()
+        status = await desk.status(max_age_ms=MAX_AGE_MS)
         latest = await desk.search(read_filter(0, None, None, None, None), "newest", None, LATEST)
         return page(
             "home.html",
