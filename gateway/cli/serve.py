@@ -165,7 +165,7 @@ def _banner(gateway: Any, address: tuple[str, int], *, as_json: bool) -> None:
     where = "embedded Valkey" if gateway.embedded else "external store"
     kept = f"fsync before every 200 (appendfsync {fsync})" if fsync else config.store.durability
     rows = [
-        ("listening", f"{base}/in/<source>"),
+        ("listening", base if gateway.role == "delivery" else f"{base}/in/<source>"),
         ("store", f"{where} · {kept} · {config.store.partitions} partition(s)"),
         ("sources", ", ".join(config.sources) or "none yet: gateway init"),
         ("subscribers", ", ".join(config.subscribers) or "none: events are kept, nothing is delivered"),
