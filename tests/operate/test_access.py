@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Token, hash_token
+from gateway.errors import ConfigError
 from gateway.operate.access import LOGIN_TTL_S, MAX_SESSIONS, SESSION_TTL_S, Access, Identity, admin_token, may
 
 
@@ -127,12 +128,18 @@ def test_an_admin_token_others_could_read_is_closed_to_them(tmp_path: Path) -> N
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_an_empty_admin_token_is_refused(tmp_path: Path) -> None:
-    """An empty file would otherwise let everybody in who sends an empty token."""
+def test_an_admin_token_that_is_none_is_a_mistake_to_mend(tmp_path: Path) -> None:
+    """An empty file would let everybody in who sends an empty token; a link or a folder is no file of ours."""
     path = tmp_path / "admin_token"
     path.write_text("\n")
-    with pytest.raises(ValueError, match="delete the file"):
+    with pytest.raises(ConfigError, match="delete the file"):
         admin_token(path)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with pytest.raises(ConfigError, match="cannot be kept there"):
+        admin_token(link)
+    with pytest.raises(ConfigError, match="cannot be kept there"):
+        admin_token(path / "admin_token")
 
 
 def test_all_who_start_at_once_get_the_same_admin_token(tmp_path: Path) -> None:
