@@ -117,6 +117,7 @@ class Lane:
         self._sender: Sender | None = None
         self._by_key = settings.order == "key"
         self._attempts = len(settings.retry_s) + 1
+        self._ended: Counter[str] = Counter()
         self._reset(0)
 
     def _reset(self, epoch: int) -> None:
@@ -279,6 +280,7 @@ class Lane:
         outcome = await self._sender.send(
             delivery.event_id, body, attempt=attempt, attempts_left=max(0, attempts - attempt)
         )
+        self._ended[outcome.cause or "delivered"] += 1
         if not outcome.delivered:
             log.info(
                 "delivery.attempt",
@@ -584,6 +586,7 @@ class Lane:
         return {
             "disabled": self.disabled,
             "in_flight": len(self._workers),
+            "attempts": dict(self._ended),
             "window": len(self._window),
             "cursor": self._cursor,
         }
