@@ -61,7 +61,9 @@ class Gateway:
         self.intake_store = Store(settings, url, connections=settings.partitions + 1)
         self.keys = [Keys(tag) for tag in tags(settings.partitions)]
         self.logs = [PartitionLog(self.store, keys) for keys in self.keys]
-        self.housekeeping = Housekeeping(self.store, self.keys, wall_ms=wall_ms)
+        self.housekeeping = Housekeeping(
+            self.store, self.keys, wall_ms=wall_ms, is_configured=lambda name: name in config.subscribers
+        )
         self.committers = [
             Committer(PartitionLog(self.intake_store, keys), monotonic=time.monotonic) for keys in self.keys
         ]
@@ -120,7 +122,7 @@ class Gateway:
 
         # A mount, because an ASGI handler takes no path parameters; it also matches /inx, so the endpoint parses the
         # raw path itself, strictly.
-        @asgi("/in", is_mount=True)
+        @asgi("/in", is_mount=True, copy_scope=False)
         async def intake(scope: Scope, receive: Receive, send: Send) -> None:
             await endpoint(scope, receive, send)
 
