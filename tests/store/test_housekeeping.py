@@ -80,7 +80,7 @@ def test_what_a_subscriber_still_needs_stays(server: StoreServer) -> None:
 
 
 def test_a_subscriber_that_is_no_longer_configured_holds_nothing_back(server: StoreServer) -> None:
-    """Its place is kept, but its unread entries go when they are old: else the log of a forgotten one grows for ever."""
+    """Its place is kept, but its unread entries go when they are old: else one forgotten name fills the store."""
 
     async def check() -> None:
         async with server.store() as store:
