@@ -47,6 +47,8 @@ async def list_kept(sight: Sight, shelf: Shelf, after: str | None, limit: int) -
             ms, n, partition = boundary
             # Of the same id, the lower partitions stood first in the list; a stream's `before` leaves its id out.
             before = f"{ms}-{n}" if number <= partition else f"{ms}-{n + 1}"
+            if before == "0-0":
+                continue  # nothing lies before the first place there can be
         readers.append(_Reader(number, KeptRequests(sight.store, keys, shelf), before))
     secrets = secrets_of(sight.config)
     items: list[KeptItem] = []

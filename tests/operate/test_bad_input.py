@@ -4,8 +4,6 @@ import asyncio
 import random
 from typing import Any
 
-import pytest
-
 from gateway.config import StoreSettings
 from gateway.operate.cursor import write_dead_cursor, write_kept_cursor, write_log_cursor
 from tests.operate.office import office
@@ -21,16 +19,15 @@ PATHS = ("/api/events", "/api/dead", "/api/quarantine", "/api/rejected", "/event
 NAMES = ("after", "limit", "type", "source", "since", "until", "order", "raw", "subscriber", "cause", "unknown")
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_no_parameter_brings_down_anything(store_settings: StoreSettings, seed: int) -> None:
+def test_no_parameter_brings_down_anything(store_settings: StoreSettings) -> None:
     """Nasty values in every place: 2xx or 4xx, always an answer of ours; 503 never."""
 
     async def run() -> None:
-        chance = random.Random(seed)
+        chance = random.Random(7)
         async with office(store_settings) as at:
             await at.log_event(0)
             await at.keep("quarantined", 1, b"x")
-            for _ in range(60):
+            for _ in range(150):
                 wanted = {name: chance.choice(NASTY) for name in chance.sample(NAMES, 3)}
                 path = chance.choice(PATHS)
                 answer = await at.operator.get(path, params=wanted)
@@ -44,39 +41,38 @@ def test_no_parameter_brings_down_anything(store_settings: StoreSettings, seed: 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        (b"", "application/json"),
-        (b"null", "application/json"),
-        (b"[]", "application/json"),
-        (b'"x"', "application/json"),
-        (b"[" * 10_000, "application/json"),
-        (b"\xff\xfe", "application/json"),
-        (b'{"ids":[1]}', "application/json"),
-        (b'{"ids":["' + b"x" * 65 + b'"]}', "application/json"),
-        (b'{"all":true,"all":false,"ids":null,"x":' + b"1" * 400 + b"}", "application/json"),
-        (b"all=true", "application/x-www-form-urlencoded"),
-        (b"--x--", "multipart/form-data; boundary=x"),
-        (b"\xc1", "application/msgpack"),
-    ],
-)
-def test_no_body_brings_down_an_order(store_settings: StoreSettings, body: bytes, kind: str) -> None:
+BODIES: list[tuple[bytes, str]] = [
+    (b"", "application/json"),
+    (b"null", "application/json"),
+    (b"[]", "application/json"),
+    (b'"x"', "application/json"),
+    (b"[" * 10_000, "application/json"),
+    (b"\xff\xfe", "application/json"),
+    (b'{"ids":[1]}', "application/json"),
+    (b'{"ids":["' + b"x" * 65 + b'"]}', "application/json"),
+    (b'{"all":true,"all":false,"ids":null,"x":' + b"1" * 400 + b"}", "application/json"),
+    (b"all=true", "application/x-www-form-urlencoded"),
+    (b"--x--", "multipart/form-data; boundary=x"),
+    (b"\xc1", "application/msgpack"),
+]
+
+
+def test_no_body_brings_down_an_order(store_settings: StoreSettings) -> None:
     """A 400 that says why, to a token and to a browser; and nothing is moved."""
 
     async def run() -> None:
         async with office(store_settings) as at:
             browser, session = log_in(at)
-            headers: dict[str, Any] = {"content-type": kind}
             async with browser:
-                for path in ("/api/dead/retry", "/api/dead/drop"):
-                    answer = await at.operator.post(path, content=body, headers=headers)
-                    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request"), answer.text
-                for path in ("/dead/retry", "/login/"):
-                    answer = await browser.post(
-                        path, content=body, headers={**headers, "x-csrf-token": session.csrf_token}
-                    )
-                    assert answer.status_code in (400, 401), answer.text
+                for body, kind in BODIES:
+                    headers: dict[str, Any] = {"content-type": kind}
+                    for path in ("/api/dead/retry", "/api/dead/drop"):
+                        answer = await at.operator.post(path, content=body, headers=headers)
+                        assert (answer.status_code, answer.json()["code"]) == (400, "bad_request"), answer.text
+                    headers["x-csrf-token"] = session.csrf_token
+                    for path in ("/dead/retry", "/login/"):
+                        answer = await browser.post(path, content=body, headers=headers)
+                        assert answer.status_code in (400, 401), answer.text
 
     asyncio.run(run())
 

@@ -5,6 +5,7 @@ Opening a link shows a button and changes nothing, because previews of links ope
 
 from typing import Any
 
+import structlog
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.params import FromPath, URLEncodedBody
@@ -17,6 +18,8 @@ from gateway.operate.gate import COOKIE
 from gateway.operate.refusals import Refused
 
 Form = URLEncodedBody[dict[str, str]]
+
+log = structlog.get_logger("gateway.operate")
 
 _USED = "This link has been used, or is older than 15 minutes."
 
@@ -41,8 +44,9 @@ def open_routes(access: Access) -> list[Any]:
         _check_origin(request)
         identity = access.by_token(data.get("token", "").strip())
         if identity is None:
+            log.warning("operate.login_refused", how="token")
             return page("login.html", status_code=401, why="This is no token of this gateway.", nonce=None)
-        return _enter(access, access.open_session(identity))
+        return _enter(access, access.open_session(identity), identity.name)
 
     @get("/{nonce:str}")
     async def link(nonce: FromPath[str]) -> Response[str]:
@@ -55,8 +59,9 @@ def open_routes(access: Access) -> list[Any]:
         _check_origin(request)
         secret = access.use_login(nonce)
         if secret is None:
+            log.warning("operate.login_refused", how="link")
             return page("login.html", status_code=410, why=_USED, nonce=None)
-        return _enter(access, secret)
+        return _enter(access, secret, "login link")
 
     return [style, form, with_token, link, use_link]
 
@@ -74,7 +79,8 @@ def closed_routes(access: Access) -> list[Any]:
     return [logout]
 
 
-def _enter(access: Access, secret: str) -> Response[Any]:
+def _enter(access: Access, secret: str, name: str) -> Response[Any]:
+    log.info("operate.login", who=name)
     cookie = Cookie(
         key=COOKIE,
         value=secret,
