@@ -16,7 +16,7 @@ from gateway.config import Config, SourceSettings
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.lane import Lane
-from gateway.errors import StoreUnavailable
+from gateway.errors import StoreError
 from gateway.intake.committer import Committer
 from gateway.intake.endpoint import Endpoint, Inlet
 from gateway.intake.keys import KeyFetcher
@@ -175,7 +175,7 @@ class Gateway:
         degraded: dict[str, str] = {}
         try:
             await self.store.ping()
-        except StoreUnavailable as error:
+        except StoreError as error:  # away, or no longer durable
             degraded["store"] = str(error)
         if not self.housekeeping.has_room:
             degraded["memory"] = "the store has used 85 % of its maxmemory"

@@ -208,12 +208,13 @@ async def _serve(path: Path, env: Mapping[str, str], ready: "Future[Served]", st
         port = bound.getsockname()[1]
         gateway = Gateway(load(path, env), role="intake", listen=("127.0.0.1", port))
         server = uvicorn.Server(
-            uvicorn.Config(
-                gateway.app,
+            uvicorn.Config(  # as gateway/cli/serve.py has it
+                gateway.asgi,
                 http="httptools",
                 ws="none",
                 lifespan="off",
                 access_log=False,
+                proxy_headers=False,
                 log_config=None,
                 log_level=50,
             )

@@ -82,6 +82,16 @@ class StoreServer:
         self.process.kill()
         self.process.wait()
 
+    def pause(self) -> None:
+        """Let it hang: connections stay, nothing is answered."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End it, if it runs."""
         if self.process is not None and self.process.poll() is None:
