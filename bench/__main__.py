@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         print(as_json(results, machine, seconds).decode())
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=140)
+        console = Console() if sys.stdout.isatty() else Console(width=160)
         show(results, machine, seconds, console)
     return 0 if ok(results) else 1
 

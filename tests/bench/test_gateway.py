@@ -47,7 +47,7 @@ def test_duplicates_refuse_the_row(tmp_path: Path) -> None:
 
 def test_the_command_measures_rows_and_prints_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Intake, delivery and end to end are believed on tiny runs, and the output names no path of this machine."""
-    rows = ("intake", "delivery", "end-to-end")
+    rows = ("intake", "delivery", "end-to-end-roles")
     argv = [word for row in rows for word in ("--row", row)]
     argv += ["--rounds", "1", "--seconds", "0.2", "--backlog", "500", "--json", "--directory", str(tmp_path)]
     assert main(argv) in (0, 1)  # whether the floors hold is not for a test on a shared machine
