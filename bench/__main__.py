@@ -10,11 +10,14 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from bench.machine import cores, describe, missing_tools
+from bench.machine import Neighbours, cores, describe, missing_tools
 from bench.measuring import FULL, QUICK, Bench, RefusedError, Result, Row, refused
 from bench.process import BenchError
 from bench.report import as_json, ok, show
 from bench.rows import ROWS
+
+QUIET = 0.05
+"""Of the machine's processor time, what others may take before a row says so."""
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -24,7 +27,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round: under a minute, and noisy")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--rounds", type=int, help="alternations of bare and ours")
-    parser.add_argument("--seconds", type=int, help="length of one run")
+    parser.add_argument("--seconds", type=float, dest="window_s", help="length of one run")
     parser.add_argument("--backlog", type=int, help="events waiting, for delivery, memory and store-bytes")
     parser.add_argument(
         "--directory", type=Path, help="where the stores lie (default: the system's temporary directory)"
@@ -39,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if missing:
         print(f"cannot measure: {', '.join(missing)} missing; apt-get install {' '.join(missing)}", file=sys.stderr)
         return 2
-    given = {name: value for name in ("rounds", "seconds", "backlog") if (value := getattr(options, name)) is not None}
+    given = {name: value for name in ("rounds", "window_s", "backlog") if (value := getattr(options, name)) is not None}
     effort = msgspec.structs.replace(QUICK if options.quick else FULL, **given)
     chosen = [row for row in ROWS if row.name in options.row] if options.row else list(ROWS)
     layout = cores()
@@ -52,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         print(as_json(results, machine, seconds).decode())
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=140)
+        console = Console() if sys.stdout.isatty() else Console(width=160)
         show(results, machine, seconds, console)
     return 0 if ok(results) else 1
 
@@ -60,12 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measured(bench: Bench, row: Row) -> Result:
     """One row; what goes wrong in it is its result, and the next row is measured all the same."""
     bench.say(f"measuring {row.name}")
+    neighbours = Neighbours()
     try:
-        return row.measure(bench, row)
+        found = row.measure(bench, row)
     except RefusedError as why:
-        return refused(row, str(why), why.store)
+        found = refused(row, str(why), why.store)
     except BenchError as error:
-        return refused(row, f"could not be measured: {error}")
+        found = refused(row, f"could not be measured: {error}")
+    part = neighbours.part()
+    if part > QUIET:
+        found.notes.append(f"others took {part:.0%} of the machine meanwhile: measure again when it is quiet")
+    return found
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def main() -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))
+    listener.listen(2048)  # before anybody learns the port
     print(listener.getsockname()[1], flush=True)
     config = uvicorn.Config(  # as gateway/cli/serve.py has it
         app,

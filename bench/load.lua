@@ -1,10 +1,12 @@
 -- The client's script: sends requests that were written to a file beforehand, counts the answers, stops exactly.
 --
---   wrk … -s load.lua URL -- FILES WINDOW_S wrap|once RATE_PER_S
+--   wrk … -s load.lua URL -- FILES WINDOW_S wrap|once RATE_PER_S alone|together
 --
 -- FILES-<thread>.http is that thread's slice: records of six digits (a length) and so many bytes, a whole HTTP request.
 -- WINDOW_S    sending ends after so many seconds, or with the slice ("wrap": the slice is begun again)
 -- RATE_PER_S  requests a second and thread, 0: as fast as answers come
+-- alone       this is the only thread: when its last answer is there, wrk ends (by the signal of a Ctrl-C), whatever its
+--             duration, which counts whole seconds; together: wrk ends when its duration does
 --
 -- wrk hangs up on requests in flight when its time is over: a server may have kept what the client never counted. So
 -- sending ends before wrk does. A connection that asks for more afterwards gets one byte, the beginning of a request
@@ -17,9 +19,11 @@ local ffi = require("ffi")
 ffi.cdef([[
 typedef struct { long sec; long nsec; } bench_timespec;
 int clock_gettime(int clock, bench_timespec *now);
+int getpid(void);
+int kill(int pid, int signal);
 ]])
 
-local CLOCK_MONOTONIC = 1
+local CLOCK_MONOTONIC, SIGINT = 1, 2
 local BEGINNING_OF_A_REQUEST = "P"
 local moment = ffi.new("bench_timespec")
 
@@ -32,7 +36,8 @@ end
 sent, ok, not_ok, first_sent_s, last_answer_s = 0, 0, 0, 0, 0
 
 local threads = {}
-local slice, window_s, wraps, to_be_verified, deadline_s, slot_s, slot_width_s
+local slice, window_s, wraps, alone, to_be_verified, deadline_s, slot_s, slot_width_s
+local over = false
 
 function setup(thread)
   thread:set("thread_number", #threads)
@@ -44,6 +49,7 @@ function init(args)
   slice:setvbuf("full", 1024 * 1024)
   window_s = tonumber(args[2])
   wraps = args[3] == "wrap"
+  alone = args[5] == "alone"
   local rate_per_s = tonumber(args[4])
   if rate_per_s > 0 then
     slot_width_s = 1 / rate_per_s
@@ -68,6 +74,14 @@ local function next_request()
   return length and slice:read(tonumber(length))
 end
 
+local function end_if_all_answered()
+  if alone and over and ok + not_ok == sent then
+    alone = false -- once
+    wrk.thread:stop()
+    ffi.C.kill(ffi.C.getpid(), SIGINT)
+  end
+end
+
 function request()
   if to_be_verified then
     to_be_verified = false
@@ -80,7 +94,11 @@ function request()
     first_sent_s, deadline_s = now, now + window_s
   end
   local next = now < deadline_s and next_request()
-  if not next then return BEGINNING_OF_A_REQUEST end
+  if not next then
+    over = true
+    end_if_all_answered()
+    return BEGINNING_OF_A_REQUEST
+  end
   sent = sent + 1
   return next
 end
@@ -88,6 +106,7 @@ end
 function response(status)
   if status == 200 then ok = ok + 1 else not_ok = not_ok + 1 end
   last_answer_s = now_s()
+  end_if_all_answered()
 end
 
 function done(summary, latency)

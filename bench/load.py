@@ -22,8 +22,8 @@ SECRET = b"a-secret-that-signs-nothing-but-benchmarks"
 
 SCRIPT = Path(__file__).with_name("load.lua")
 
-_GRACE_S = 0.25
-"""How long before wrk's end sending ends, so that every answer in flight comes home."""
+_ANSWERS_S = 20
+"""How long the last answers may take. The script ends wrk when they are there; a server that owes one lets it wait."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -121,12 +121,19 @@ class Run:
         ``wrap`` begins them again (only for servers that do not mind duplicates); ``rate_per_s`` > 0 holds that rate
         instead of sending as fast as answers come.
         """
-        self._duration_s = math.ceil(window_s + _GRACE_S)  # wrk knows whole seconds only
+        alone = requests.threads == 1
+        self._duration_s = math.ceil(window_s) + (_ANSWERS_S if alone else 1)  # wrk knows whole seconds only
         slots = f"{rate_per_s / requests.threads:.3f}"
         argv = [
             *(tool("wrk"), "-t", str(requests.threads), "-c", str(connections), "-d", f"{self._duration_s}s"),
-            *("--timeout", "20s", "-s", str(SCRIPT), f"http://127.0.0.1:{port}/in/{SOURCE}", "--"),
-            *(str(requests.files), f"{window_s:.3f}", "wrap" if wrap else "once", slots),
+            *("--timeout", f"{_ANSWERS_S}s", "-s", str(SCRIPT), f"http://127.0.0.1:{port}/in/{SOURCE}", "--"),
+            *(
+                str(requests.files),
+                f"{window_s:.3f}",
+                "wrap" if wrap else "once",
+                slots,
+                "alone" if alone else "together",
+            ),
         ]
         self._child = Child(argv, log=log, cores=cores, stop_within_s=2)
 
@@ -173,8 +180,3 @@ def send(
         rate_per_s=rate_per_s,
     ) as run:
         return run.result()
-
-
-def fitting_window_s(seconds: int) -> float:
-    """The longest window for which wrk runs ``seconds`` in all."""
-    return seconds - _GRACE_S

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 import shutil
 import subprocess
 from importlib.metadata import version
@@ -68,6 +69,30 @@ def file_system(directory: Path) -> str:
     return "unknown"
 
 
+class Neighbours:
+    """How much of the machine's processor time went to others than us, since the beginning."""
+
+    def __init__(self) -> None:
+        self._before = _processor_s()
+
+    def part(self) -> float:
+        """Between 0 and 1. Children count as ours once they have ended and were waited for."""
+        (busy_s, ours_s, all_s), before = _processor_s(), self._before
+        elapsed_s = all_s - before[2]
+        return max(0.0, (busy_s - before[0]) - (ours_s - before[1])) / elapsed_s if elapsed_s > 0 else 0.0
+
+
+def _processor_s() -> tuple[float, float, float]:
+    """Seconds of all cores: spent in processes (``proc(5)``: user, nice, system), spent in ours, passed altogether.
+
+    Interrupts are left out: nobody can say whose they were.
+    """
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    ticks = os.sysconf("SC_CLK_TCK")
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(fields[:3]) / ticks, sum(each.ru_utime + each.ru_stime for each in used), sum(fields) / ticks
+
+
 def describe(layout: Cores, directory: Path) -> dict[str, str]:
     """What a reader must know to compare: no path, no host name."""
     pinned = (
@@ -85,7 +110,6 @@ def describe(layout: Cores, directory: Path) -> dict[str, str]:
         "tools": f"{_first_line([tool('wrk'), '-v'], 0)}; {_first_line([tool('nginx'), '-v'], 0)}",
         "disk": kind
         + (" (in memory: an fsync costs nothing here, no durable number means anything)" * (kind == "tmpfs")),
-        "load before": f"{os.getloadavg()[0]:.2f} (1 minute; well above 0.2 means that something else was running)",
     }
 
 

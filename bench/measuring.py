@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from bench.load import Requests, Sent, fitting_window_s, make_requests, send
+from bench.load import Requests, Sent, make_requests, send
 from bench.machine import Cores
 from bench.process import BenchError, Child
 from bench.subject import Gateway, StoreFacts, problem_with
@@ -24,8 +24,8 @@ class Effort(msgspec.Struct, frozen=True):
 
     rounds: int
     """Alternations of bare and ours; the median round speaks."""
-    seconds: int
-    """Length of one measured run, in whole seconds (wrk knows no others)."""
+    window_s: float
+    """Length of one measured run."""
     backlog: int
     """Events to deliver from a backlog."""
     starts: int
@@ -34,8 +34,8 @@ class Effort(msgspec.Struct, frozen=True):
     """How many fsyncs are timed."""
 
 
-FULL = Effort(rounds=3, seconds=4, backlog=100_000, starts=5, fsyncs=500)
-QUICK = Effort(rounds=1, seconds=2, backlog=20_000, starts=2, fsyncs=200)
+FULL = Effort(rounds=3, window_s=4.0, backlog=100_000, starts=5, fsyncs=500)
+QUICK = Effort(rounds=1, window_s=1.5, backlog=20_000, starts=2, fsyncs=200)
 
 MOST_PER_S = 50_000
 """More requests a second than a gateway process has ever taken: so many are signed for each second of a run."""
@@ -184,7 +184,12 @@ class Bench:
     @property
     def window_s(self) -> float:
         """How long a measured run sends."""
-        return fitting_window_s(self.effort.seconds)
+        return self.effort.window_s
+
+    @property
+    def warm_up_s(self) -> float:
+        """How long a server is warmed up before it is measured."""
+        return min(0.5, self.effort.window_s)
 
     def place(self, name: str) -> Path:
         """A directory that nothing has used."""
@@ -202,9 +207,10 @@ class Bench:
         return self._requests
 
     def warm_up(self) -> Requests:
-        """A second of other requests."""
+        """Other requests, for ``warm_up_s``."""
         if self._warm_up is None:
-            self._warm_up = make_requests(self.directory / "warm", MOST_PER_S // 2, first_seed=10_000_000)
+            count = round(MOST_PER_S * self.warm_up_s)
+            self._warm_up = make_requests(self.directory / "warm", count, first_seed=10_000_000)
         return self._warm_up
 
     @contextmanager
@@ -214,7 +220,15 @@ class Bench:
         with Child([sys.executable, "-m", "bench.bare"], log=place / "bare.log", cores=cores, stop_within_s=5) as child:
             port = child.until(lambda: _first_number(child.output()), what="port", within_s=15)
             around = None if cores is None else self.cores.around
-            send(port, self.warm_up(), window_s=0.5, connections=64, log=place / "wrk.log", cores=around, wrap=True)
+            send(
+                port,
+                self.warm_up(),
+                window_s=self.warm_up_s,
+                connections=64,
+                log=place / "wrk.log",
+                cores=around,
+                wrap=True,
+            )
             yield Bare(port, child.pid)
 
     def bare_rate(self, port: int, *, connections: int = CONNECTIONS, cores: Collection[int] | None) -> Sent:
@@ -240,7 +254,7 @@ class Bench:
             sent = send(
                 gateway.port,
                 requests,
-                window_s=fitting_window_s(2 + count // 5_000),
+                window_s=10 + count / 2_000,  # far longer than it takes: it ends with the last request
                 connections=CONNECTIONS,
                 log=place / "wrk.log",
                 cores=self.cores.around,

@@ -100,23 +100,24 @@ class Gateway:
         cores: Cores | None,
         sink_url: str | None = None,
         concurrency: int = 64,
-        log: str = "gateway.log",
+        beside: "Gateway | None" = None,
     ) -> None:
         """Start it on the store in ``directory/data``, which may hold data of an earlier one.
 
         ``cores``: the gateway runs on the measured ones, its store on the ones around; ``None``: nothing is pinned.
-        Raises ``BenchError``.
+        ``beside``: another gateway, ready, whose store it attaches to. Raises ``BenchError``.
         """
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.data = directory / "data"
+        self.data: Path = directory / "data" if beside is None else beside.data
+        self._attached = beside is not None
         self.port = free_port()
         self._cores = cores
         config = write_config(directory, self.data, sink_url=sink_url, concurrency=concurrency)
         self.started_s = time.monotonic()
         self.child = Child(
             serve_command(config, self.port, role),
-            log=directory / log,
+            log=directory / "gateway.log",
             cores=None if cores is None else cores.measured,
             env=_ENVIRONMENT,
             stop_within_s=40,
@@ -138,12 +139,13 @@ class Gateway:
 
     def store_ready(self, within_s: float = 60.0) -> None:
         """Wait until its store runs, and move it to the cores around the gateway's."""
+        if self._attached or self._cores is None:
+            self.child.until(self._connect, what="answering store", within_s=within_s)
+            return
         store_pid = self.child.until(self._store_pid, what="store process", within_s=within_s, every_s=0.002)
-        if self._cores is not None:
-            move(store_pid, self._cores.around)
+        move(store_pid, self._cores.around)
         self.child.until(self._connect, what="answering store", within_s=within_s)
-        if self._cores is not None:
-            move(store_pid, self._cores.around)  # again, for the threads it has started since
+        move(store_pid, self._cores.around)  # again, for the threads it has started since
 
     def _store_pid(self) -> int | None:
         return next((pid for pid in descendants(self.pid) if command_name(pid) in STORE_COMMANDS), None)

@@ -24,7 +24,7 @@ from gateway.delivery.lane import Lane
 from gateway.delivery.replay import Replayer
 from gateway.delivery.roster import Roster
 from gateway.delivery.signing import public_key
-from gateway.errors import StoreUnavailable
+from gateway.errors import StoreError
 from gateway.intake.committer import Committer
 from gateway.intake.endpoint import Endpoint, Inlet
 from gateway.intake.keys import KeyFetcher
@@ -46,7 +46,7 @@ from gateway.store.housekeeping import Housekeeping
 from gateway.store.layout import Keys, tags
 from gateway.store.lease import Lease, owner_name
 from gateway.store.log import PartitionLog
-from gateway.store.opening import open_partitions
+from gateway.store.opening import PATIENCE_S, open_store
 from gateway.store.parked import SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
 
@@ -75,7 +75,9 @@ class Gateway:
         self.intake_store = Store(settings, url, connections=settings.partitions + 1)
         self.keys = [Keys(tag) for tag in tags(settings.partitions)]
         self.logs = [PartitionLog(self.store, keys) for keys in self.keys]
-        self.housekeeping = Housekeeping(self.store, self.keys, wall_ms=wall_ms)
+        self.housekeeping = Housekeeping(
+            self.store, self.keys, wall_ms=wall_ms, is_configured=lambda name: name in self.config.subscribers
+        )
         self.committers = [
             Committer(PartitionLog(self.intake_store, keys), monotonic=time.monotonic) for keys in self.keys
         ]
@@ -182,7 +184,7 @@ class Gateway:
 
         # A mount, because an ASGI handler takes no path parameters; it also matches /inx, so the endpoint parses the
         # raw path itself, strictly.
-        @asgi("/in", is_mount=True)
+        @asgi("/in", is_mount=True, copy_scope=False)
         async def intake(scope: Scope, receive: Receive, send: Send) -> None:
             await endpoint(scope, receive, send)
 
@@ -213,8 +215,7 @@ class Gateway:
         """
         if self.embedded is not None:
             await self.embedded.start()
-        await self.store.ping()
-        await open_partitions(self.store, self.keys)
+        await open_store(self.store, self.keys, patience_s=PATIENCE_S if self.embedded else 0)
         await self.housekeeping.start(self.config.store)
         await self.roster.start()
         if self.role != "delivery":
@@ -243,7 +244,7 @@ class Gateway:
         """Read the file again for somebody who gets no answer: the log has it, mistakes included."""
         try:
             await self.reloader.reload(dry_run=False, who=who)
-        except (Refused, StoreUnavailable) as error:
+        except (Refused, StoreError) as error:
             log.error("operate.reload", who=who, why=str(error))
 
     async def readiness(self) -> dict[str, str]:
@@ -251,7 +252,7 @@ class Gateway:
         degraded: dict[str, str] = {}
         try:
             await self.store.ping()
-        except StoreUnavailable as error:
+        except StoreError as error:  # away, or no longer durable
             degraded["store"] = str(error)
         if not self.housekeeping.has_room:
             degraded["memory"] = "the store has used 85 % of its maxmemory"

@@ -6,7 +6,8 @@ from bench.rows import acknowledge, delivery, end_to_end, intake, start, waiting
 ROWS: tuple[Row, ...] = (
     intake.ROW,
     delivery.ROW,
-    end_to_end.ROW,
+    end_to_end.ONE,
+    end_to_end.TWO,
     acknowledge.ROW,
     waiting.MEMORY,
     waiting.BYTES,

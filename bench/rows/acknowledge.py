@@ -88,11 +88,11 @@ def ours_paced(bench: Bench, rate_per_s: float) -> tuple[Sent, FsyncCost, str]:
 
 
 def warm_up(bench: Bench, gateway: Gateway) -> Sent:
-    """Half a second of other requests."""
+    """Some other requests."""
     return send(
         gateway.port,
         bench.warm_up(),
-        window_s=0.5,
+        window_s=bench.warm_up_s,
         connections=CONNECTIONS,
         log=bench.directory / "warm-wrk.log",
         cores=bench.cores.around,

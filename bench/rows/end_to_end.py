@@ -1,7 +1,14 @@
-"""End to end ÷ bare handler: intake and delivery at once, with client, sink and store on the same cores, unpinned."""
+"""End to end ÷ bare handler: intake and delivery at once, with client, sink and store on the same cores, unpinned.
+
+Two rows: one process that does everything, which is what ``gateway serve`` starts, and one process for each role.
+"""
 
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 from bench.load import Run
 from bench.measuring import CONNECTIONS, Bench, Budget, RefusedError, Result, Row, about, check, per_s, result
@@ -11,13 +18,13 @@ from bench.subject import Gateway
 DRAINED_WITHIN_S = 120
 
 
-def measure(bench: Bench, row: Row) -> Result:
+def measure(bench: Bench, row: Row, *, roles: bool) -> Result:
     """Alternate the bare handler and the whole gateway; a round's rate is the smaller of in and out."""
     ours, bare, ways_in, ways_out, store = [], [], [], [], ""
     with bench.bare(None) as server, Sink(bench.place("sink") / "nginx", None) as sink:
         for _ in range(bench.effort.rounds):
             bare.append(bench.bare_rate(server.port, cores=None).per_s)
-            rate_in, rate_out, store = both_ways(bench, sink)
+            rate_in, rate_out, store = both_ways(bench, sink, roles=roles)
             ways_in.append(rate_in)
             ways_out.append(rate_out)
             ours.append(min(rate_in, rate_out))
@@ -34,14 +41,14 @@ def measure(bench: Bench, row: Row) -> Result:
     )
 
 
-def both_ways(bench: Bench, sink: Sink) -> tuple[float, float, str]:
+def both_ways(bench: Bench, sink: Sink, *, roles: bool) -> tuple[float, float, str]:
     """One round: 200s a second, deliveries a second from the first request until nothing is pending, the store.
 
     Raises ``RefusedError`` unless log, 200s and deliveries are the same number.
     """
     place = bench.place("end-to-end")
     before = sink.received()
-    with Gateway(place, role="all", cores=None, sink_url=sink.url).ready() as gateway:
+    with started(place, sink, roles=roles) as gateway:
         with Run(
             gateway.port,
             bench.requests(),
@@ -50,7 +57,7 @@ def both_ways(bench: Bench, sink: Sink) -> tuple[float, float, str]:
             log=place / "wrk.log",
             cores=None,
         ) as run:
-            # wrk still waits a moment when everything may be done already, so the end is looked for meanwhile.
+            # Deliveries may be done in the moment in which wrk ends, so their end is looked for meanwhile.
             drained_s, last = 0.0, -1
             deadline_s = time.monotonic() + bench.window_s + DRAINED_WITHIN_S
             while run.running or gateway.progress().pending:
@@ -77,4 +84,19 @@ def both_ways(bench: Bench, sink: Sink) -> tuple[float, float, str]:
     return sent.per_s, sent.ok / (drained_s - sent.first_sent_s), about(facts)
 
 
-ROW = Row("end-to-end", "end to end, everything on all cores ÷ bare handler", Budget(0.20, 0.35), measure)
+@contextmanager
+def started(place: Path, sink: Sink, *, roles: bool) -> Iterator[Gateway]:
+    """The gateway that takes the requests; the same one delivers, or another one beside it."""
+    role = "intake" if roles else "all"
+    with Gateway(place / "intake", role=role, cores=None, sink_url=sink.url).ready() as gateway:
+        if not roles:
+            yield gateway
+            return
+        with Gateway(place / "delivery", role="delivery", cores=None, sink_url=sink.url, beside=gateway).ready():
+            yield gateway
+
+
+ONE = Row("end-to-end", "end to end, one process ÷ bare handler", Budget(0.20, 0.35), partial(measure, roles=False))
+TWO = Row(
+    "end-to-end-roles", "end to end, a process a role ÷ bare handler", Budget(0.20, 0.35), partial(measure, roles=True)
+)

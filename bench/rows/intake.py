@@ -13,15 +13,17 @@ def measure(bench: Bench, row: Row) -> Result:
     ours: list[Sent] = []
     bare: list[Sent] = []
     our_use: list[CpuUse] = []
+    shared: list[float] = []
     bare_use: list[CpuUse] = []
     with bench.bare(bench.cores.measured) as server:
         for _ in range(bench.effort.rounds):
             sent, use = bare_round(bench, server)
             bare.append(sent)
             bare_use.append(use)
-            sent, use, store = our_round(bench)
+            sent, use, events_a_commit, store = our_round(bench)
             ours.append(sent)
             our_use.append(use)
+            shared.append(events_a_commit)
     bench.top_per_s = median(sent.per_s for sent in ours)
     return result(
         row,
@@ -31,7 +33,8 @@ def measure(bench: Bench, row: Row) -> Result:
         store=store,
         notes=[
             f"{CONNECTIONS} connections; of its core a request took {micros(ours, our_use)}, a bare one"
-            f" {micros(bare, bare_use)}; the gateway {busy(ours, our_use)}, the bare handler {busy(bare, bare_use)}"
+            f" {micros(bare, bare_use)}; the gateway {busy(ours, our_use)}, the bare handler {busy(bare, bare_use)}",
+            f"{median(shared):.0f} events a commit ({min(shared):.0f} to {max(shared):.0f})",
         ],
     )
 
@@ -43,13 +46,15 @@ def bare_round(bench: Bench, server: Bare) -> tuple[Sent, CpuUse]:
     return sent, cpu_use(server.pid).since(before)
 
 
-def our_round(bench: Bench) -> tuple[Sent, CpuUse, str]:
-    """A gateway on an empty store for one window; and the store. Raises ``RefusedError``."""
+def our_round(bench: Bench) -> tuple[Sent, CpuUse, float, str]:
+    """A gateway on an empty store for one window; events a commit; the store. Raises ``RefusedError``."""
     place = bench.place("intake")
     with Gateway(place, role="intake", cores=bench.cores).ready() as gateway:
         log, around = place / "wrk.log", bench.cores.around
-        warm = send(gateway.port, bench.warm_up(), window_s=0.5, connections=CONNECTIONS, log=log, cores=around)
-        before = cpu_use(gateway.pid)
+        warm = send(
+            gateway.port, bench.warm_up(), window_s=bench.warm_up_s, connections=CONNECTIONS, log=log, cores=around
+        )
+        commits, before = gateway.facts().commits, cpu_use(gateway.pid)
         sent = send(
             gateway.port, bench.requests(), window_s=bench.window_s, connections=CONNECTIONS, log=log, cores=around
         )
@@ -57,7 +62,7 @@ def our_round(bench: Bench) -> tuple[Sent, CpuUse, str]:
         facts = gateway.facts()
         check([warm, sent], facts)
     bench.clear(place)
-    return sent, use, about(facts)
+    return sent, use, sent.ok / max(1, facts.commits - commits), about(facts)
 
 
 def micros(runs: list[Sent], uses: list[CpuUse]) -> str:

@@ -43,6 +43,7 @@ def list_dead(
             print_json(item)
         return
     rows = table("died at", "event", "type", "subscriber", "attempts#", "cause", "last answer")
+    rows.columns[0].no_wrap = True  # a time broken in two is read as two
     for item in items:
         rows.add_row(
             clean(item["died_at"])[:19],

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from pathlib import Path
@@ -125,6 +126,11 @@ async def _serve(
         await _until(gateway.start(), stopping)
         if stopping.is_set():
             return
+        # What has been made by now stays: the collector need not look at it again, nor look often at what comes and
+        # goes without cycles (4 % of the intake's time, measured).
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 100)
         _banner(gateway, address, as_json=as_json)
         await server.serve(sockets=[bound])
     finally:
@@ -167,7 +173,7 @@ def _banner(gateway: Any, address: tuple[str, int], *, as_json: bool) -> None:
     where = "embedded Valkey" if gateway.embedded else "external store"
     kept = f"fsync before every 200 (appendfsync {fsync})" if fsync else config.store.durability
     rows = [
-        ("listening", f"{base}/in/<source>"),
+        ("listening", base if gateway.role == "delivery" else f"{base}/in/<source>"),
         ("store", f"{where} · {kept} · {config.store.partitions} partition(s)"),
         ("sources", ", ".join(config.sources) or "none yet: gateway init"),
         ("subscribers", ", ".join(config.subscribers) or "none: events are kept, nothing is delivered"),

@@ -81,7 +81,7 @@ def _draw(found: dict[str, Any]) -> None:
     )
     for problem in found["problems"]:
         line = Text("\n" + clean(problem["what"]), "red" if problem["severity"] == "bad" else "yellow")
-        if problem["command"]:
+        if problem["command"] not in (None, "gateway status"):  # that is what was just run
             line.append(f"\n  {clean(problem['command'])}", "bold")
         out.print(line)
 

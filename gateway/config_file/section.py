@@ -136,6 +136,8 @@ class Section:
         for reference in _references_in(value):
             found = self.reading.references.origin(reference)
             origin += f", {reference.partition(':')[2]} from {found}"
+        if f"{self.path[0]}.{key.name}" in NOT_YET:
+            origin += ", without effect in this version"
         shown = value if key.shown is None else key.shown(value)
         if shown is None:
             return

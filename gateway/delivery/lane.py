@@ -18,7 +18,7 @@ before is done.
 import asyncio
 import contextlib
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +97,7 @@ class Lane:
         self.lost: StoreError | None = None
         self._pause_to_save = ""
         self._breaker_changed = False
+        self._ended: Counter[str] = Counter()
         self._reset(0, BreakerState(), set())
 
     def _reset(self, epoch: int, breaker: BreakerState, held: set[str]) -> None:
@@ -259,6 +260,7 @@ class Lane:
         entry, left = delivery.entry, max(0, attempts - attempt)
         body = encode(entry.event_json, entry.raw_json if self.settings.raw else None)
         outcome = await self._sender.send(delivery.event_id, body, attempt=attempt, attempts_left=left)
+        self._ended[outcome.cause or "delivered"] += 1
         if not outcome.delivered:
             log.info(
                 "delivery.attempt",
@@ -587,6 +589,7 @@ class Lane:
             "paused": self.paused,
             "breaker": msgspec.to_builtins(self._breaker.state),
             "in_flight": len(self._workers),
+            "attempts": dict(self._ended),
             "window": len(self._window),
             "held_keys": len(self._keys.held),
             "cursor": self._cursor,

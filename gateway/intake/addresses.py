@@ -13,7 +13,7 @@ def client_ip(scope: Mapping[str, Any], trusted_proxies: Sequence[Network]) -> s
     Anyone can write that header; each trusted proxy appends the address it saw. So the last address that is not itself
     a trusted proxy is the sender, and what stands to its left is the sender's own invention.
     """
-    client = scope.get("client")
+    client = scope["client"]
     peer: str | None = client[0] if client else None
     if not trusted_proxies or peer is None or not _trusted(peer, trusted_proxies):
         return peer

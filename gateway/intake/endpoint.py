@@ -16,13 +16,14 @@ Whatever else goes wrong is our fault, and our faults are 503.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 import structlog
 
-from adapters.contract import Adapter, Ignored, Keys, NotProven, Request, Source
+from adapters.contract import Adapter, Ignored, Keys, NotProven, Request, Source, no_key_wanted
 from gateway import problems
 from gateway.errors import IntakeFull, KeyUnavailable, StoreUnavailable
 from gateway.intake.addresses import client_ip
@@ -125,6 +126,8 @@ class Endpoint:
         self._has_room = has_room
         self._encode = msgspec.json.Encoder().encode
         self.stats = Stats({})
+        self._tells_all = bool(log.is_enabled_for(logging.DEBUG))
+        """Asked once: a line that is not written would cost as much as the proof."""
 
     def replace(self, inlets: Mapping[str, Inlet]) -> None:
         """Serve these sources from the next request on. A request under way ends with the one it began with."""
@@ -200,20 +203,19 @@ class Endpoint:
         name = request_id()
         outcome: Any
         try:
-            keys = await self._keys_for(adapter, request, source)
+            keys = {} if adapter.key_wanted is no_key_wanted else await self._keys_for(adapter, request, source)
             outcome = receive(request, source, adapter, keys, now_ms)
         except NotProven as error:
             outcome = Rejected(error.reason)
+        if isinstance(outcome, Events):
+            return await self._log_events(inlet, outcome.events, name)
         if isinstance(outcome, Quarantined) and source.unauthenticated and outcome.verified == "unauthenticated":
             self._note_rejected(inlet, request, name, outcome.reason, now_ms)
             raise _Refused(problems.UNREADABLE, outcome.reason)
         if isinstance(outcome, Rejected):
             self._note_rejected(inlet, request, name, outcome.reason, now_ms)
             raise _Refused(problems.NOT_PROVEN, "the request was not accepted")
-        if not self._has_room():
-            raise StoreUnavailable("the store is nearly full")
-        if isinstance(outcome, Events):
-            return await self._log_events(inlet, outcome.events, name)
+        self._check_room()
         if isinstance(outcome, Ignored):
             await self._committers[0].submit([], count=(source.name, "ignored"))
             return self._encode(Answer("ignored", name, []))
@@ -221,6 +223,10 @@ class Endpoint:
         await self._committers[0].submit([], count=(source.name, "quarantined"), quarantined=kept)
         log.warning("intake.quarantined", source=source.name, request=name, why=outcome.reason, bytes=len(body))
         return self._encode(Answer("quarantined", name, []))
+
+    def _check_room(self) -> None:
+        if not self._has_room():
+            raise StoreUnavailable("the store is nearly full")
 
     async def _keys_for(self, adapter: Adapter, request: Request, source: Source) -> Keys:
         url = adapter.key_wanted(request, source)
@@ -230,6 +236,7 @@ class Endpoint:
         return {} if pem is None else {url: pem}
 
     async def _log_events(self, inlet: Inlet, items: Sequence[Item], name: str) -> bytes:
+        self._check_room()
         source = inlet.source.name
         new = [NewEvent(item.event.id, source, inlet.seen_ttl_s, item.event_json, item.raw_json) for item in items]
         count = (source, "accepted")
@@ -242,7 +249,8 @@ class Endpoint:
             for item, seq in zip(items, sequence, strict=True)
         ]
         status = "accepted" if any(sequence) else "duplicate"
-        log.debug("intake.accepted", source=source, request=name, status=status, events=len(items))
+        if self._tells_all:
+            log.debug("intake.accepted", source=source, request=name, status=status, events=len(items))
         return self._encode(Answer(status, name, answers))
 
     async def _submit_to_partitions(self, source: str, items: Sequence[Item], new: list[NewEvent]) -> list[int]:

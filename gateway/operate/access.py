@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from gateway.config import Token, hash_token
+from gateway.errors import ConfigError
 
 Role = Literal["read", "operate"]
 
@@ -30,6 +31,8 @@ MAX_SESSIONS = 256
 MAX_LOGINS = 64
 
 SECRET_BYTES = 32
+SHORTEST_TOKEN = 16
+"""Characters. An empty file must not let in whoever sends an empty token."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,19 +155,26 @@ def admin_token(path: Path) -> Token:
     """The token in the file ``path``, written with a random one if there is no file.
 
     The file is for its owner alone (mode 0600) and appears whole: who loses a race reads the winner's. Raises
-    ``OSError`` where it can be neither read nor written, and ``ValueError`` if it holds no usable token.
+    ``ConfigError`` where it can be neither read nor written, or holds no usable token.
     """
+    try:
+        secret = _read_or_write(path)
+    except OSError as error:
+        raise ConfigError([f"{path}: the token for administrators cannot be kept there: {error.strerror}"]) from None
+    if len(secret) < SHORTEST_TOKEN:
+        raise ConfigError([f"{path}: holds no token; delete the file, and a new one is written"])
+    return Token(name="admin_token", role="operate", secret_sha256=hash_token(secret))
+
+
+def _read_or_write(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
         _write_new(path, secrets.token_urlsafe(SECRET_BYTES))
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    with os.fdopen(descriptor) as file:
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
         if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
             os.fchmod(file.fileno(), 0o600)
-        secret = file.read().strip()
-    if len(secret) < 16:
-        raise ValueError(f"{path.name} holds no token; delete the file and a new one is written")
-    return Token(name="admin_token", role="operate", secret_sha256=hash_token(secret))
+        return file.read().strip()
 
 
 def _write_new(path: Path, secret: str) -> None:

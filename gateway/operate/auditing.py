@@ -20,7 +20,7 @@ LOOKS = 3
 BETWEEN_S = 0.1
 
 
-class _Look(msgspec.Struct, frozen=True):
+class Look(msgspec.Struct, frozen=True):
     """One partition, looked at once."""
 
     before: Account
@@ -31,28 +31,28 @@ class _Look(msgspec.Struct, frozen=True):
 async def run_audit(sight: Sight) -> Audit:
     """Recount all partitions. Raises ``StoreUnavailable``."""
     looks = await _look(sight)
-    shaky = _shaky(looks)
+    shaky = shaky_in(looks)
     for _ in range(LOOKS - 1):
         if not shaky:
             break
         await asyncio.sleep(BETWEEN_S)
         looks = await _look(sight)
-        shaky &= _shaky(looks)
-    accounts, recounts = zip(*[_settle(number, look, shaky) for number, look in enumerate(looks)], strict=True)
+        shaky &= shaky_in(looks)
+    accounts, recounts = zip(*[reconcile(number, look, shaky) for number, look in enumerate(looks)], strict=True)
     return audit(accounts, recounts, sight.wall_ms())
 
 
-async def _look(sight: Sight) -> list[_Look]:
+async def _look(sight: Sight) -> list[Look]:
     before = await sight.accounts()
     found = [
         await recount(sight.store, keys, set(account.subscribers), account.seq)
         for keys, account in zip(sight.keys, before, strict=True)
     ]
     after = await sight.accounts()
-    return [_Look(*each) for each in zip(before, found, after, strict=True)]
+    return [Look(*each) for each in zip(before, found, after, strict=True)]
 
 
-def _shaky(looks: Sequence[_Look]) -> set[tuple[int, str]]:
+def shaky_in(looks: Sequence[Look]) -> set[tuple[int, str]]:
     """Partition and name of each subscriber that shows a difference although it was moving."""
     return {
         (number, name)
@@ -67,12 +67,15 @@ def _differs(numbers: SubscriberAccount, found: SubscriberRecount, seq: int) -> 
     return not same or bool(found.broken) or any(lost <= seq for lost in found.lost_references)
 
 
-def _still(look: _Look, name: str) -> bool:
+def _still(look: Look, name: str) -> bool:
     return look.before.subscribers[name] == look.after.subscribers.get(name)
 
 
-def _settle(number: int, look: _Look, shaky: set[tuple[int, str]]) -> tuple[Account, Recount]:
-    """The account and the recount of a partition, without what the movement between the two explains."""
+def reconcile(number: int, look: Look, shaky: set[tuple[int, str]]) -> tuple[Account, Recount]:
+    """The account and the recount of a partition, without what the movement between the two explains. Pure.
+
+    ``shaky``: the subscribers that showed a difference at every look although they moved (``shaky_in``).
+    """
     holes = look.before.seq - look.before.trimmed - look.found.entries
     trimmed = look.after.trimmed - look.before.trimmed
     # A recount that came before the trimming has no holes, one that came after it has as many as were trimmed.

@@ -20,7 +20,8 @@ from schemas.timestamps import format_ms
 
 log = structlog.get_logger("gateway.operate")
 
-PAGE = 500
+PAGE = 100
+"""They come with their last answers, up to 64 KiB each."""
 ID_LENGTH = len("evt_") + 26
 TOLD = 100
 """Event ids that the answer to an order names."""

@@ -1,7 +1,7 @@
 """The desk: every question an operator can ask, in one place, for the API, the pages and the metrics alike."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -32,6 +32,9 @@ from gateway.store.quarantine import Shelf
 
 MAX_FOLLOWERS = 32
 
+Followed = AsyncGenerator[tuple[str, msgspec.Raw | Gap | None], None]
+"""Cursor, and what lies before it: an event, a gap, or nothing but the news that the line still stands."""
+
 
 class Desk:
     """Answers; changes nothing but by ``move_dead``. Everything raises ``StoreUnavailable`` where the store is away."""
@@ -52,6 +55,8 @@ class Desk:
         )
         self._closing = asyncio.Event()
         self._followers = 0
+        self._status: Status | None = None
+        self._status_ms = 0
         self._audit: asyncio.Task[Audit] | None = None
 
     def close(self) -> None:
@@ -62,9 +67,15 @@ class Desk:
         """The account of this moment."""
         return make_ledger(await self.sight.accounts(), self.sight.wall_ms())
 
-    async def status(self) -> Status:
-        """Sources, subscribers, store and open problems at a glance."""
-        return await read_status(self.sight)
+    async def status(self, *, max_age_ms: int = 0) -> Status:
+        """Sources, subscribers, store and open problems at a glance.
+
+        With ``max_age_ms`` one that was read so short a time ago will do: many who look then cost as much as one.
+        """
+        now_ms = self.sight.wall_ms()
+        if self._status is None or not 0 <= now_ms - self._status_ms < max_age_ms:
+            self._status, self._status_ms = await read_status(self.sight), now_ms
+        return self._status
 
     async def audit(self) -> Audit:
         """Count everything again. Whoever asks while a count is under way gets that one's answer."""
@@ -98,7 +109,7 @@ class Desk:
             deliveries=await delivery_states(self.sight, found),
         )
 
-    async def follow(self, wanted: Filter, after: str | None) -> AsyncIterator[tuple[str, msgspec.Raw | Gap | None]]:
+    async def follow(self, wanted: Filter, after: str | None) -> Followed:
         """Events as they come, from a cursor or from now, each with its cursor; ``None`` after a quiet while.
 
         Raises ``Refused`` where ``after`` is no cursor, or too many follow already, before the first is given.
@@ -107,11 +118,14 @@ class Desk:
             raise Refused(problems.UNAVAILABLE, f"{MAX_FOLLOWERS} follow already; try again when one has gone")
         logs = self.sight.logs
         boundary = [await log.last() for log in logs] if after is None else read_log_cursor(after, len(logs))
-        return self._follow(wanted, boundary)
+        followed = self._follow(wanted, boundary)
+        await anext(followed)  # from here on it counts, and is sure to be taken off the count
+        return followed
 
-    async def _follow(self, wanted: Filter, boundary: list[int]) -> AsyncIterator[tuple[str, msgspec.Raw | Gap | None]]:
+    async def _follow(self, wanted: Filter, boundary: list[int]) -> Followed:
         self._followers += 1
         try:
+            yield write_log_cursor(boundary), None
             async for behind, what in follow(self.sight, boundary, wanted, self._closing):
                 yield write_log_cursor(behind), what if what is None or isinstance(what, Gap) else shown(what, raw=True)
         finally:

@@ -21,6 +21,9 @@ from gateway.operate.refusals import SECURITY_HEADERS, exception_handlers
 from gateway.operate.sight import Stats
 from gateway.operate.views import SourceStatus, Status, StoreStatus, SubscriberStatus
 
+MAX_AGE_MS = 1_000
+"""Several scrapers at once cost as much as one."""
+
 
 def metrics_routes(desk: Desk, access: Access) -> list[Any]:
     """The route, behind the gate."""
@@ -34,7 +37,7 @@ def metrics_routes(desk: Desk, access: Access) -> list[Any]:
     )
     async def metrics() -> Response[bytes]:
         """Counts of the whole store, and of this process where the help says so. Names begin with `gateway_`."""
-        status = await desk.status()
+        status = await desk.status(max_age_ms=MAX_AGE_MS)
         return Response(expose(status, desk.sight.stats), media_type=CONTENT_TYPE_PLAIN_0_0_4, headers=SECURITY_HEADERS)
 
     return [

@@ -49,6 +49,8 @@ def explain(error: Exception) -> tuple[Problem, str]:
         return problems.UNAVAILABLE, "the store does not answer at the moment"
     if isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
         return _BY_STATUS[error.status_code], _words(error)
+    if isinstance(error, RecursionError):  # msgspec's own, which the framework lets through
+        return problems.BAD_REQUEST, "the body nests too deep"
     if isinstance(error, StoreError):
         log.error("operate.store", why=str(error))
     else:

@@ -17,6 +17,7 @@ import msgspec
 from gateway import problems
 from gateway.delivery.attempt import encode
 from gateway.operate.masking import CREDENTIAL, mask_event
+from gateway.operate.paging import ANSWER_BYTES, MOST, PageSize, size_of
 from gateway.operate.refusals import Refused
 from gateway.operate.sight import Sight
 from gateway.store.log import Entry, PartitionLog, received_ms
@@ -26,7 +27,6 @@ from schemas.timestamps import parse_iso_ms
 Order = Literal["oldest", "newest"]
 
 SCANNED = 20_000
-PAGE = 500
 RECENT = 20_000
 """Entries a partition among which the beginning of an id is looked for."""
 
@@ -114,15 +114,18 @@ class _Reader:
         self._log = log
         self._order = order
         self._read_to = boundary
+        self._page = PageSize()
 
-    async def fill(self, limit: int) -> None:
+    async def fill(self, most: int) -> None:
         if self.waiting or self.done:
             return
+        limit = min(self._page.limit, most)
         if self._order == "oldest":
             entries = await self._log.read(self._read_to, limit)
         else:
             entries = await self._log.read_back(self._read_to + 1, limit) if self._read_to else []
         self.done = len(entries) < limit
+        self._page.saw([size_of(entry) for entry in entries])
         for entry in entries:
             head = _decode_head(entry.event_json)
             self.waiting.append((parse_iso_ms(head.received_at) or 0, head, entry))
@@ -147,9 +150,9 @@ async def search(sight: Sight, wanted: Filter, order: Order, boundary: Sequence[
     ]
     narrow = wanted != Filter()
     found: list[Found] = []
-    looked_at = 0
-    while len(found) < limit and looked_at < SCANNED:
-        await asyncio.gather(*[reader.fill(PAGE if narrow else min(PAGE, limit)) for reader in readers])
+    looked_at = found_bytes = 0
+    while len(found) < limit and looked_at < SCANNED and found_bytes < ANSWER_BYTES:
+        await asyncio.gather(*[reader.fill(MOST if narrow else limit) for reader in readers])
         ready = [reader for reader in readers if reader.waiting]
         if not ready:
             break
@@ -162,6 +165,7 @@ async def search(sight: Sight, wanted: Filter, order: Order, boundary: Sequence[
         looked_at += 1
         if wanted.matches(head, at_ms):
             found.append(Found(reader.number, entry, head))
+            found_bytes += size_of(entry)
     more = looked_at > 0 if order == "oldest" else any(reader.waiting or not reader.done for reader in readers)
     return Result(found, [reader.boundary for reader in readers], more)
 
@@ -195,6 +199,21 @@ async def _before(log: PartitionLog, at_ms: int) -> int:
     return low
 
 
+async def newest(log: PartitionLog, limit: int) -> AsyncIterator[Entry]:
+    """The newest entries of a partition, from the newest back, ``limit`` at most."""
+    page, before = PageSize(), None
+    while limit > 0:
+        asked = min(page.limit, limit)
+        entries = await log.read_back(before, asked)
+        for entry in entries:
+            yield entry
+        if len(entries) < asked:
+            return
+        limit -= asked
+        before = entries[-1].seq
+        page.saw([size_of(entry) for entry in entries])
+
+
 async def find(sight: Sight, name: str) -> Found:
     """The event with this id, or whose id begins so, if only one of the recent does. Raises ``Refused``."""
     name = name if name.startswith("evt_") else f"evt_{name}"
@@ -204,16 +223,12 @@ async def find(sight: Sight, name: str) -> Found:
     beginning = b'{"id":"' + name.encode()
     matches: dict[str, Found] = {}
     for number, log in enumerate(sight.logs):
-        before: int | None = None
-        for _ in range(RECENT // PAGE):
-            entries = await log.read_back(before, PAGE)
-            for entry in entries:
-                if entry.event_json.startswith(beginning):
-                    head = _decode_head(entry.event_json)
-                    matches[head.id] = Found(number, entry, head)
-            if len(entries) < PAGE or len(matches) > 1:
-                break
-            before = entries[-1].seq
+        async for entry in newest(log, RECENT):
+            if entry.event_json.startswith(beginning):
+                head = _decode_head(entry.event_json)
+                matches[head.id] = Found(number, entry, head)
+                if len(matches) > 1:
+                    break
     if len(matches) > 1:
         raise Refused(
             problems.CONFLICT, f"{len(matches)} recent events or more begin so: {', '.join(sorted(matches)[:5])}"
@@ -248,9 +263,11 @@ async def follow(
     Ends when ``closing`` is set. Raises ``StoreUnavailable``.
     """
     boundary = list(boundary)
-    quiet_s = 0.0
+    quiet_s, size = 0.0, PageSize()
     while not closing.is_set():
-        pages = await asyncio.gather(*[log.read(seq, PAGE) for log, seq in zip(sight.logs, boundary, strict=True)])
+        asked = size.limit
+        pages = await asyncio.gather(*[log.read(seq, asked) for log, seq in zip(sight.logs, boundary, strict=True)])
+        size.saw([size_of(entry) for page in pages for entry in page])
         told = False
         streams = [[(number, entry) for entry in page] for number, page in enumerate(pages)]
         for number, entry in heapq.merge(*streams, key=lambda each: received_ms(each[1].event_json)):
@@ -267,6 +284,6 @@ async def follow(
         if quiet_s >= QUIET_S:
             quiet_s = 0.0
             yield list(boundary), None
-        if not any(len(page) == PAGE for page in pages):
+        if not any(len(page) == asked for page in pages):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(closing.wait(), POLL_S)

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from gateway.delivery.breaker import BreakerState
+from gateway.operate.paging import size_of
+from gateway.operate.search import newest
 from gateway.operate.sight import Sight
 from gateway.operate.troubles import does, find_troubles
 from gateway.operate.views import (
@@ -24,7 +26,8 @@ from gateway.store.ledger import Account, SourceAccount, Subscriber, make_ledger
 from schemas.timestamps import format_ms
 
 NEWEST = 200
-"""Log entries a partition in which the latest event of each source is looked for."""
+NEWEST_BYTES = 256 * 1024
+"""Log entries a partition, and bytes of them, in which the latest event of each source is looked for."""
 
 BEHIND_S = 10.0
 """An unread event older than this is more than the ordinary way takes."""
@@ -89,10 +92,14 @@ async def read_subscribers(
 async def _latest(sight: Sight) -> dict[str, str]:
     """When the newest event of each source came, among the newest log entries."""
     found: dict[str, str] = {}
-    for entries in await asyncio.gather(*[log.read_back(None, NEWEST) for log in sight.logs]):
-        for entry in entries:
+    for log in sight.logs:
+        seen_bytes = 0
+        async for entry in newest(log, NEWEST):
             head = _decode_head(entry.event_json)
             found[head.source] = max(found.get(head.source, ""), head.received_at)
+            seen_bytes += size_of(entry)
+            if seen_bytes > NEWEST_BYTES:
+                break
     return found
 
 
@@ -212,7 +219,7 @@ def _state(
         return "not_delivering", "no process delivers from this store at the moment"
     if parked:
         when = "now" if waiting.next_due_ms is None else _in_words((waiting.next_due_ms - now_ms) / 1000)
-        why = f", mostly {waiting.commonest_cause}" if waiting.commonest_cause else ""
+        why = f", mostly because it {does(waiting.commonest_cause)}" if waiting.commonest_cause else ""
         wait = "waits" if parked == 1 else "wait"
         return "retrying", f"{parked} failed and {wait} for another attempt{why}; the next is due {when}"
     if line.pending and oldest_s is not None and oldest_s > BEHIND_S:

@@ -8,9 +8,17 @@ from gateway.operate.views import SourceStatus, StoreStatus, SubscriberStatus, T
 from gateway.store.dead_letters import DeadLetters
 from gateway.store.ledger import Ledger
 from gateway.store.quarantine import KeptRequests, Shelf
+from schemas.timestamps import parse_iso_ms
 
-LOOKED_AT = 200
-"""Dead letters a subscriber and partition, and kept requests a shelf, that are looked at for their causes."""
+LOOKED_AT = 50
+"""Dead letters a subscriber and partition, and kept requests a shelf, that are looked at for their causes. They come
+with answers and bodies, so not many."""
+
+LATE_S = 10.0
+"""A retry that mends it sooner is no problem of anybody's."""
+
+REJECTED_MS = 86_400_000
+"""Requests rejected longer ago are history: they stay on their page and in the counts."""
 
 NEARLY_FULL = 0.75
 """The part of its memory at which the store is mentioned; at 0.85 the intake stops."""
@@ -113,7 +121,9 @@ async def _of_subscriber(sight: Sight, subscriber: SubscriberStatus) -> list[Tro
                 command="gateway check",
             )
         )
-    elif subscriber.state in ("retrying", "behind", "breaker_open"):
+    elif subscriber.state == "breaker_open" or (
+        subscriber.state in ("retrying", "behind") and (subscriber.oldest_pending_s or 0) > LATE_S
+    ):
         found.append(
             Trouble(
                 severity="warn",
@@ -198,7 +208,7 @@ async def _quarantined(sight: Sight, store: StoreStatus) -> list[Trouble]:
             source=source,
             page="/quarantine",
         )
-        for (source, reason), number in await _kept_by_reason(sight, "quarantine")
+        for (source, reason), number in await _kept_by_reason(sight, "quarantine", 0)
     ]
 
 
@@ -208,20 +218,25 @@ async def _rejected(sight: Sight, sources: Sequence[SourceStatus]) -> list[Troub
     return [
         Trouble(
             severity="warn",
-            what=f"{source}: {number} kept of the rejected: {reason}",
+            what=f"{source}: {number} rejected in the last day (of those kept): {reason}",
             count=number,
             cause="not_proven",
             source=source,
             command="gateway urls",
             page="/rejected",
         )
-        for (source, reason), number in await _kept_by_reason(sight, "rejected")
+        for (source, reason), number in await _kept_by_reason(sight, "rejected", sight.wall_ms() - REJECTED_MS)
     ]
 
 
-async def _kept_by_reason(sight: Sight, shelf: Shelf) -> list[tuple[tuple[str, str], int]]:
+async def _kept_by_reason(sight: Sight, shelf: Shelf, since_ms: int) -> list[tuple[tuple[str, str], int]]:
+    """Source and reason → number, of the latest that are kept, the commonest first."""
     reasons: Counter[tuple[str, str]] = Counter()
     for keys in sight.keys:
         kept = await KeptRequests(sight.store, keys, shelf).list(None, LOOKED_AT)
-        reasons.update((each.meta.source, each.meta.reason) for each in kept)
+        reasons.update(
+            (each.meta.source, each.meta.reason)
+            for each in kept
+            if (parse_iso_ms(each.meta.received_at) or 0) >= since_ms
+        )
     return reasons.most_common(20)

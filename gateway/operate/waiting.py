@@ -10,7 +10,7 @@ from gateway.store.ledger import Account
 from gateway.store.log import received_ms
 from gateway.store.parked import SubscriberStore
 
-LOOKED_AT = 500
+LOOKED_AT = 200
 """Parked events a partition that are looked at, the next due first."""
 
 

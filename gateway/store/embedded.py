@@ -36,6 +36,9 @@ BALLAST_BYTES = 8 * 1024 * 1024
 MAX_SOCKET_PATH_BYTES = 100
 """Unix sockets end at about 104 bytes; deeper directories get their socket in the temporary directory."""
 
+LAUNCHES = 5
+"""How often a server that was killed while it loaded is started again in one go."""
+
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -74,10 +77,12 @@ class EmbeddedStore:
         self._watch = asyncio.create_task(self._keep_running(), name="embedded store")
 
     async def _bring_up(self) -> None:
-        attached = False
+        attached, launches = False, 0
+        self.child = None if self.child is None or self.child.poll() is not None else self.child
         while True:
-            if self.child is None or self.child.poll() is not None:
+            if self.child is None:
                 self.child = self._launch()
+                launches += self.child is not None
                 if self.child is None and not attached:
                     attached = True
                     log.info("store.attach", directory=str(self.directory), why="another process runs the store here")
@@ -85,7 +90,9 @@ class EmbeddedStore:
             if await self._answers():
                 return
             if self.child is not None and (code := self.child.poll()) is not None:
-                raise StoreUnavailable(f"the embedded store ended with code {code}: {self._last_words()}")
+                if code > 0 or launches == LAUNCHES:  # it ended by itself, or is killed again and again
+                    raise StoreUnavailable(f"the embedded store ended with code {code}: {self._last_words()}")
+                self.child = None
             await asyncio.sleep(0.02)
 
     def _launch(self) -> "subprocess.Popen[bytes] | None":
@@ -147,7 +154,7 @@ class EmbeddedStore:
             log.warning("store.restart", directory=str(self.directory), why="the embedded store ended")
             try:
                 await self._bring_up()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, OSError) as error:
                 log.error("store.down", directory=str(self.directory), why=str(error))
                 await asyncio.sleep(1)
 

@@ -36,16 +36,30 @@ drained."""
 class Housekeeping:
     """One process's share of the housekeeping. Doing it twice does no harm."""
 
-    def __init__(self, store: Store, keys: Sequence[Keys], *, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: Sequence[Keys],
+        *,
+        wall_ms: Callable[[], int],
+        is_configured: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """``is_configured``: whether there is a subscriber of this name now.
+
+        One that was taken out of the configuration keeps its place, but no longer holds the log back for ever: it may
+        come back as long as retention lasts, and what it has missed by then is ``discarded``.
+        """
         self._store = store
         self._keys = keys
         self._wall_ms = wall_ms
+        self._is_configured = is_configured
         self._tasks: list[asyncio.Task[None]] = []
         self.has_room = True
 
     async def start(self, settings: StoreSettings) -> None:
         """Look at the memory once, then go on in the background."""
-        await self.look_at_memory()
+        with contextlib.suppress(StoreError):  # the next look is a second away
+            await self.look_at_memory()
         self._tasks = [
             asyncio.create_task(self._every(LOOK_S, self.look_at_memory), name="store memory"),
             asyncio.create_task(self._every(TRIM_S, lambda: self.trim(settings)), name="retention"),
@@ -80,6 +94,7 @@ class Housekeeping:
         oldest_ms = self._wall_ms() - int(settings.retention_s * 1000)
         removed = 0
         for keys, names in zip(self._keys, await subscribers_of(self._store, self._keys), strict=True):
+            names = {name for name in names if self._is_configured(name)}
             removed += await self._trim_log(keys, names, oldest_ms, settings.retention_bytes // len(self._keys))
             await self._store.call("XTRIM", keys.quarantine, "MINID", oldest_ms)
         if removed:

@@ -1,10 +1,34 @@
 """Opening a store: is it ours, and of the shape that is configured?"""
 
+import asyncio
 from collections.abc import Sequence
 
-from gateway.errors import StoreMismatch
+from gateway.errors import StoreMismatch, StoreUnavailable
 from gateway.store.connection import Store
 from gateway.store.layout import FORMAT, Keys
+
+PATIENCE_S = 10.0
+"""How long an embedded store may be away while a gateway starts. Right after a crash its server may still be the one
+that ends with the crashed gateway: it answers for a moment, then it is gone, and its successor is started."""
+
+PAUSE_S = 0.05
+
+
+async def open_store(store: Store, keys: Sequence[Keys], *, patience_s: float) -> None:
+    """See that the store keeps what it acknowledges and has our shape; waits for it up to ``patience_s``.
+
+    Raises ``NotDurable``, ``StoreMismatch``, ``StoreUnavailable``.
+    """
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + patience_s
+    while True:
+        try:
+            await store.ping()
+            return await open_partitions(store, keys)
+        except StoreUnavailable:
+            if loop.time() >= deadline_s:
+                raise
+            await asyncio.sleep(PAUSE_S)
 
 
 async def open_partitions(store: Store, keys: Sequence[Keys]) -> None:

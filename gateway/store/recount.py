@@ -1,7 +1,7 @@
 """Count again from the streams, hashes and lists themselves, never from a counter; used by ``gateway audit``.
 
-Reads in pages while the gateway goes on working: a partition's account is read before and after, and what moved in
-between is not held against it.
+Counts in pages while the gateway goes on working, and lets the store do it where the entries lie: a log of a million
+events is counted without one of them leaving it.
 """
 
 import msgspec
@@ -36,28 +36,21 @@ class SubscriberRecount(msgspec.Struct, frozen=True, kw_only=True):
 
 async def recount(store: Store, keys: Keys, names: set[str], upto: int) -> Recount:
     """Count one partition again, up to the sequence number ``upto``. Raises ``StoreUnavailable``."""
-    present: set[int] = set()
     missing: list[int] = []
-    entries, after, expected = 0, 0, None
+    entries, after = 0, 0
     while True:
-        page = await store.call("XRANGE", keys.log, f"{after + 1}-0", f"{upto}-0", "COUNT", PAGE)
-        for entry_id, _ in page:
-            seq = int(entry_id.partition(b"-")[0])
-            if expected is not None and seq > expected and len(missing) < PAGE:
-                missing.extend(range(expected, min(seq, expected + PAGE)))
-            expected = seq + 1
-            present.add(seq)
-        entries += len(page)
-        if len(page) < PAGE:
+        seen, last, *holes = await store.script("scan", [keys.log], [after, upto, PAGE, int(entries > 0)])
+        missing.extend(holes)
+        entries, after = entries + seen, last
+        if seen < PAGE:
             break
-        after = int(page[-1][0].partition(b"-")[0])
-    if expected is not None and expected <= upto:
-        missing.extend(range(expected, min(upto + 1, expected + PAGE)))
-    subscribers = {name: await _recount_subscriber(store, keys, name, present) for name in sorted(names)}
+    if entries and after < upto:
+        missing.extend(range(after + 1, min(upto + 1, after + 1 + PAGE)))
+    subscribers = {name: await _recount_subscriber(store, keys, name, upto) for name in sorted(names)}
     return Recount(entries=entries, missing=tuple(missing[:PAGE]), subscribers=subscribers)
 
 
-async def _recount_subscriber(store: Store, keys: Keys, name: str, present: set[int]) -> SubscriberRecount:
+async def _recount_subscriber(store: Store, keys: Keys, name: str, upto: int) -> SubscriberRecount:
     each = keys.subscriber(name)
     parked, due, held, dead, died = await store.many(
         [
@@ -83,11 +76,14 @@ async def _recount_subscriber(store: Store, keys: Keys, name: str, present: set[
     in_lists = {seq for members in queues.values() for seq in members[1:]}
     if in_lists != set(waiting):
         broken.append(f"{name}: {len(in_lists ^ set(waiting))} held events are not in their key's list, or the reverse")
-    references = {int(seq) for seq in [*parked, *waiting, *dead]}
+    references = sorted(seq for seq in {int(each) for each in [*parked, *waiting, *dead]} if seq <= upto)
+    lost: list[int] = []
+    for at in range(0, len(references), PAGE):
+        lost += await store.script("absent", [keys.log], references[at : at + PAGE])
     return SubscriberRecount(
         parked=len(parked),
         held=len(in_lists),
         dead=len(dead),
-        lost_references=tuple(sorted(references - present)[:PAGE]),
+        lost_references=tuple(lost[:PAGE]),
         broken=tuple(broken),
     )

@@ -11,7 +11,7 @@ import pytest
 
 from bench.disk import fsync_cost, percentile
 from bench.load import Requests, Sent, make_requests, send
-from bench.machine import cores, missing_tools
+from bench.machine import Neighbours, cores, missing_tools
 from bench.measuring import QUICK, Bench, Budget, RefusedError, believable, check, judge
 from bench.process import BenchError, Child, command_name, move
 from bench.sink import Sink
@@ -119,6 +119,16 @@ def test_a_child_is_pinned_ends_with_its_block_and_shows_its_last_words(tmp_path
     assert child.process.poll() is not None
 
 
+def test_neighbours_are_who_is_neither_us_nor_our_children(tmp_path: Path) -> None:
+    """Work of our own ended children is not blamed on others; work of a child still running is, until it ends."""
+    burn = "import time\nwhile time.process_time() < 0.4: pass\nprint('burnt', flush=True)"
+    neighbours = Neighbours()
+    with Child([sys.executable, "-c", burn + "\ntime.sleep(60)"], log=tmp_path / "log") as child:
+        child.until(lambda: child.output() or None, what="burning", within_s=30)
+        while_it_runs = neighbours.part()
+    assert 0 <= neighbours.part() < while_it_runs
+
+
 @needs_tools
 def test_the_client_counts_what_the_bare_server_answered(tmp_path: Path) -> None:
     """Every request that was sent was answered 200 and counted, at full speed and at a held rate."""
@@ -152,8 +162,8 @@ def test_the_client_does_not_take_another_answer_for_a_200(tmp_path: Path) -> No
             cores=None,
         )
         assert (answered.ok, answered.not_ok) == (0, 300)
-        # nginx also counts the request that each of the 4 connections began, so as not to be in flight at the end
-        assert sink.received() - before == 300 + 4
+        # nginx also counts what a connection begins, so as not to be in flight at the end: one byte at most for each
+        assert 300 <= sink.received() - before <= 300 + 4
 
 
 @needs_tools

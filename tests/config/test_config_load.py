@@ -139,6 +139,14 @@ def test_each_setting_is_shown_with_its_origin(folder: Folder) -> None:
     assert any(line.startswith("assume_durable") and line.endswith("# default") for line in lines)
 
 
+def test_a_setting_whose_feature_is_not_built_is_shown_as_such(folder: Folder) -> None:
+    """--effective does not let the default of max_lag or spool look as if it were in force."""
+    shown = {line.partition(" = ")[0]: line for line in effective(folder.load(SUBSCRIBER))}
+    assert shown["max_lag"].endswith("# default, without effect in this version")
+    assert shown["spool"].endswith("# default, without effect in this version")
+    assert shown["timeout"].endswith("# default")
+
+
 @pytest.mark.usefixtures("everything_built")
 def test_no_secret_is_shown(folder: Folder) -> None:
     """Neither --effective nor the repr of any setting holds a secret, a URL's query or a header's value."""

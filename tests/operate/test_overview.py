@@ -68,7 +68,7 @@ def test_status_says_what_waits_since_when_and_until_when(store_settings: StoreS
             assert (crm["state"], crm["parked"], crm["unread"], crm["pending"]) == ("retrying", 1, 0, 1)
             assert crm["oldest_pending_s"] == 60
             assert crm["next_attempt_at"] == "2026-02-03T12:00:05.000Z"
-            assert "http_500" in crm["words"]
+            assert "mostly because it answers 500" in crm["words"]
             assert "in 5 s" in crm["words"]
             (source,) = status["sources"]
             assert source["name"] == "enviaai-br"

@@ -225,3 +225,20 @@ def test_a_refusing_log_takes_the_mark_back(server: StoreServer) -> None:
             assert (await partition.ledger()).unaccounted == 0
 
     asyncio.run(check())
+
+
+def test_a_defect_in_the_middle_of_a_batch_leaves_the_log_usable(server: StoreServer) -> None:
+    """Story: the server refused the third event's mark and ended the script; the two entries before it were in the
+    log, but their numbers were not written down, so that every later batch was refused, for ever."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            with pytest.raises(ResponseError, match="invalid expire time"):
+                await partition.commit(event("a"), event("b"), event("c", seen_ttl_s=0), event("d"))
+            assert await partition.names() == ["a", "b"]
+            assert (await partition.ledger()).unaccounted == 0
+            assert await partition.commit(event("a"), event("c"), event("d")) == [0, 3, 4]
+            assert (await partition.ledger()).unaccounted == 0
+
+    asyncio.run(check())

@@ -79,6 +79,25 @@ def test_what_a_subscriber_still_needs_stays(server: StoreServer) -> None:
     asyncio.run(check())
 
 
+def test_a_subscriber_that_is_no_longer_configured_holds_nothing_back(server: StoreServer) -> None:
+    """Its place is kept, but its unread entries go when they are old: else one forgotten name fills the store."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            await partition.subscriber("former")
+            await partition.commit(aged("a", 3), aged("b", 0))
+            configured = keeper(store, partition)
+            assert await configured.trim(keeping()) == 0, "the control: while it is configured, it is waited for"
+            names = Housekeeping(
+                store, [partition.keys], wall_ms=lambda: NOW_MS, is_configured=lambda name: name != "former"
+            )
+            assert await names.trim(keeping()) == 1
+            assert "former" in (await partition.account()).subscribers
+
+    asyncio.run(check())
+
+
 def test_beyond_the_bytes_the_oldest_settled_go_first(server: StoreServer) -> None:
     """The limit in bytes is shared by the partitions, and costs nobody an undelivered event."""
 

@@ -110,6 +110,7 @@ def test_a_deleted_entry_stays_one_when_deliveries_go_past_it(server: StoreServe
             other = Subscriber(partition, "other", subscriber.epoch)
             await other.store.subscribe(0, NOW_MS)
             await other.settle(12, delivered=11)
+            assert (await partition.ledger()).unaccounted == 1
             assert (await audited(store, partition)).ledger.unaccounted == 1
 
     asyncio.run(check())

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from gateway.errors import StoreMismatch
+from gateway.errors import NotDurable, StoreMismatch, StoreUnavailable
 from gateway.store import opening
 from gateway.store.layout import Keys, tags
-from gateway.store.opening import open_partitions
-from tests.support.stores import StoreServer
+from gateway.store.opening import open_partitions, open_store
+from tests.support.proxy import proxied
+from tests.support.stores import Kind, StoreServer, running
 
 
 def test_another_number_of_partitions_is_refused(server: StoreServer) -> None:
@@ -36,3 +37,42 @@ def test_another_format_is_refused(server: StoreServer, monkeypatch: pytest.Monk
                 await open_partitions(store, [Keys("0")])
 
     asyncio.run(check())
+
+
+def test_a_store_that_comes_back_is_waited_for(server: StoreServer) -> None:
+    """A store that is away for a moment is opened when it is back; without patience, or for too long, it is refused."""
+
+    async def check() -> None:
+        async with proxied(server.socket) as proxy, server.store(url=proxy.url) as store:
+            keys = [Keys("0")]
+            proxy.refuse = True
+            for patience_s in (0, 0.05):
+                with pytest.raises(StoreUnavailable):
+                    await open_store(store, keys, patience_s=patience_s)
+            opening_it = asyncio.create_task(open_store(store, keys, patience_s=10))
+            refused = proxy.connections
+            async with asyncio.timeout(10):
+                while proxy.connections < refused + 2:
+                    await asyncio.sleep(0.01)
+            proxy.refuse = False
+            await opening_it
+
+    asyncio.run(check())
+
+
+def test_patience_is_for_absence_only(store_kind: Kind) -> None:
+    """A store of another shape, or one that loses events, is refused at once: waiting would not mend it."""
+    with running(store_kind) as own:
+
+        async def check() -> None:
+            async with own.store() as store:
+                await open_store(store, [Keys("0")], patience_s=0)
+                async with asyncio.timeout(5):
+                    with pytest.raises(StoreMismatch):
+                        await open_store(store, [Keys(tag) for tag in tags(2)], patience_s=60)
+                    own.ask("CONFIG", "SET", "appendfsync", "everysec")
+                    await store.client.connection_pool.disconnect()
+                    with pytest.raises(NotDurable):
+                        await open_store(store, [Keys("0")], patience_s=60)
+
+        asyncio.run(check())

@@ -74,13 +74,23 @@ class StoreServer:
     def ask(self, *command: Any) -> Any:
         """Run one command, as somebody who is not the gateway."""
         with redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0)) as client:
-            return client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            return client.execute_command(*command)
 
     def kill(self) -> None:
         """End it as a crash does."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    def pause(self) -> None:
+        """Let it hang: connections stay, nothing is answered."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End it, if it runs."""

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from litestar import Request, get, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 
 from gateway.operate.api.documented import (
     BAD_REQUEST,
@@ -30,8 +30,8 @@ def routes(desk: Desk) -> list[Any]:
         responses=documented(BAD_REQUEST, NOT_FOUND, UNAVAILABLE),
     )
     async def dead(
-        subscriber: Annotated[str | None, Parameter(max_length=63, description="Only of this subscriber.")] = None,
-        cause: Annotated[str | None, Parameter(max_length=64, description="Only with this cause.")] = None,
+        subscriber: Annotated[str | None, QueryParameter(max_length=63, description="Only of this subscriber.")] = None,
+        cause: Annotated[str | None, QueryParameter(max_length=64, description="Only with this cause.")] = None,
         after: After = None,
         limit: Limit = 100,
     ) -> DeadPage:
@@ -45,7 +45,7 @@ def routes(desk: Desk) -> list[Any]:
         status_code=200,
         responses=_ORDER_ANSWERS,
     )
-    async def retry(data: DeadOrder, request: Request[Any, Any, Any]) -> DeadMoved:
+    async def retry(data: JSONBody[DeadOrder], request: Request[Any, Any, Any]) -> DeadMoved:
         """They are due at once. With `dry_run` nothing changes."""
         return await desk.move_dead("retry", data, request.user.name)
 
@@ -56,7 +56,7 @@ def routes(desk: Desk) -> list[Any]:
         status_code=200,
         responses=_ORDER_ANSWERS,
     )
-    async def drop(data: DeadOrder, request: Request[Any, Any, Any]) -> DeadMoved:
+    async def drop(data: JSONBody[DeadOrder], request: Request[Any, Any, Any]) -> DeadMoved:
         """They are counted as discarded, for good. With `dry_run` nothing changes."""
         return await desk.move_dead("drop", data, request.user.name)
 

@@ -5,24 +5,22 @@ retention has left, and what retention removed is told as ``event: gap``. Form: 
 """
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 
-import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 from litestar.response import Stream
 
 from gateway.errors import StoreUnavailable
 from gateway.operate.api.documented import BAD_REQUEST, UNAVAILABLE, After, documented
 from gateway.operate.api.events import Source, Types, read_filter
-from gateway.operate.desk import Desk
+from gateway.operate.desk import Desk, Followed
 from gateway.operate.refusals import SECURITY_HEADERS
 from gateway.operate.search import Gap
 
 RETRY_MS = 2_000
 """How long a browser waits before it comes back."""
-
-Followed = AsyncIterator[tuple[str, msgspec.Raw | Gap | None]]
 
 
 def routes(desk: Desk) -> list[Any]:
@@ -39,7 +37,9 @@ def routes(desk: Desk) -> list[Any]:
         after: After = None,
         last_event_id: Annotated[
             str | None,
-            Parameter(header="Last-Event-ID", max_length=512, description="As browsers send it; it wins over `after`."),
+            HeaderParameter(
+                name="Last-Event-ID", max_length=512, description="As browsers send it; it wins over `after`."
+            ),
         ] = None,
         types: Types = None,
         source: Source = None,
@@ -60,12 +60,13 @@ async def messages(followed: Followed) -> AsyncIterator[bytes]:
     """What is followed, as the lines of server-sent events. Ends when the store goes away: the follower comes back."""
     yield b"retry: %d\n\n" % RETRY_MS
     try:
-        async for cursor, what in followed:
-            if what is None:
-                yield b": still here\n\n"
-            elif isinstance(what, Gap):
-                yield b'id: %b\nevent: gap\ndata: {"missed":%d}\n\n' % (cursor.encode(), what.missed)
-            else:
-                yield b"id: %b\ndata: %b\n\n" % (cursor.encode(), bytes(what))
+        async with aclosing(followed):
+            async for cursor, what in followed:
+                if what is None:
+                    yield b": still here\n\n"
+                elif isinstance(what, Gap):
+                    yield b'id: %b\nevent: gap\ndata: {"missed":%d}\n\n' % (cursor.encode(), what.missed)
+                else:
+                    yield b"id: %b\ndata: %b\n\n" % (cursor.encode(), bytes(what))
     except StoreUnavailable:
         return

@@ -4,8 +4,7 @@ from collections import Counter
 from typing import Annotated, Any, Literal
 
 from litestar import MediaType, Request, Response, get, post
-from litestar.enums import RequestEncodingType
-from litestar.params import Body, Parameter
+from litestar.params import QueryParameter, URLEncodedBody
 from litestar.response import Redirect
 
 from gateway.operate.access import may
@@ -17,8 +16,8 @@ from gateway.store.quarantine import Shelf
 
 PER_PAGE = 50
 
-Text = Annotated[str | None, Parameter(max_length=512)]
-Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+Text = Annotated[str | None, QueryParameter(max_length=512)]
+Form = URLEncodedBody[dict[str, str]]
 
 
 def routes(desk: Desk) -> list[Any]:

@@ -3,12 +3,12 @@
 Opening a link shows a button and changes nothing, because previews of links open them too. The button uses it up.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
+import structlog
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
+from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
 
 from gateway import problems
@@ -17,7 +17,9 @@ from gateway.operate.dashboard.rendering import HEADERS, page, static
 from gateway.operate.gate import COOKIE
 from gateway.operate.refusals import Refused
 
-Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+Form = URLEncodedBody[dict[str, str]]
+
+log = structlog.get_logger("gateway.operate")
 
 _USED = "This link has been used, or is older than 15 minutes."
 
@@ -42,22 +44,24 @@ def open_routes(access: Access) -> list[Any]:
         _check_origin(request)
         identity = access.by_token(data.get("token", "").strip())
         if identity is None:
+            log.warning("operate.login_refused", how="token")
             return page("login.html", status_code=401, why="This is no token of this gateway.", nonce=None)
-        return _enter(access, access.open_session(identity))
+        return _enter(access, access.open_session(identity), identity.name)
 
     @get("/{nonce:str}")
-    async def link(nonce: str) -> Response[str]:
+    async def link(nonce: FromPath[str]) -> Response[str]:
         if not access.is_login(nonce):
             return page("login.html", status_code=410, why=_USED, nonce=None)
         return page("login.html", why=None, nonce=nonce)
 
     @post("/{nonce:str}", status_code=303)
-    async def use_link(nonce: str, request: Request[Any, Any, Any]) -> Response[Any]:
+    async def use_link(nonce: FromPath[str], request: Request[Any, Any, Any]) -> Response[Any]:
         _check_origin(request)
         secret = access.use_login(nonce)
         if secret is None:
+            log.warning("operate.login_refused", how="link")
             return page("login.html", status_code=410, why=_USED, nonce=None)
-        return _enter(access, secret)
+        return _enter(access, secret, "login link")
 
     return [style, form, with_token, link, use_link]
 
@@ -75,7 +79,8 @@ def closed_routes(access: Access) -> list[Any]:
     return [logout]
 
 
-def _enter(access: Access, secret: str) -> Response[Any]:
+def _enter(access: Access, secret: str, name: str) -> Response[Any]:
+    log.info("operate.login", who=name)
     cookie = Cookie(
         key=COOKIE,
         value=secret,

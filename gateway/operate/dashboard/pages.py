@@ -5,20 +5,21 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import MediaType, Request, Response, get
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 
-from gateway.operate.api.events import Since, Source, Types, Until, read_filter
+from gateway.operate.api.events import Ordered, Since, Source, Types, Until, read_filter
 from gateway.operate.cursor import write_log_cursor
 from gateway.operate.dashboard.rendering import HEADERS, page, static, who
 from gateway.operate.desk import Desk
-from gateway.operate.search import Order
 from gateway.operate.views import EventDetail
 from schemas.event import EVENT_TYPES
 
 LATEST = 12
 PER_PAGE = 50
+MAX_AGE_MS = 1_000
+"""An open page asks every two seconds; many of them cost as much as one."""
 
-After = Annotated[str | None, Parameter(max_length=512)]
+After = Annotated[str | None, QueryParameter(max_length=512)]
 
 
 def routes(desk: Desk) -> list[Any]:
@@ -30,7 +31,7 @@ def routes(desk: Desk) -> list[Any]:
 
     @get("/", media_type=MediaType.HTML)
     async def home(request: Request[Any, Any, Any]) -> Response[str]:
-        status = await desk.status()
+        status = await desk.status(max_age_ms=MAX_AGE_MS)
         latest = await desk.search(read_filter(0, None, None, None, None), "newest", None, LATEST)
         return page(
             "home.html",
@@ -52,7 +53,7 @@ def routes(desk: Desk) -> list[Any]:
         source: Source = None,
         since: Since = None,
         until: Until = None,
-        order: Order = "newest",
+        order: Ordered = "newest",
         after: After = None,
     ) -> Response[str]:
         now_ms = desk.sight.wall_ms()
@@ -73,7 +74,7 @@ def routes(desk: Desk) -> list[Any]:
         )
 
     @get("/events/{event_id:str}", media_type=MediaType.HTML)
-    async def event(event_id: str, request: Request[Any, Any, Any]) -> Response[str]:
+    async def event(event_id: FromPath[str], request: Request[Any, Any, Any]) -> Response[str]:
         detail = await desk.event(event_id)
         base = desk.sight.config.gateway.public_url or str(request.base_url)
         return page(

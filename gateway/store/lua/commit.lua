@@ -18,8 +18,9 @@
 -- errors   LOG the log refused an entry;  LATE a copy of an old batch, kept back on the way: nobody waits for its reply
 --
 -- No allow-oom: this is the one script that a full store may refuse, and then nothing has been acknowledged.
--- A mark without its entry would turn the provider's retry into a silent loss. Lua does not roll back, so an append that
--- fails (somebody else wrote to our keys) takes its mark back before it fails the batch.
+-- A mark without its entry would turn the provider's retry into a silent loss, and an entry without its number would
+-- refuse every later one. Lua does not roll back, so an append that fails (somebody else wrote to our keys) takes its
+-- mark back, and whatever fails first writes down what is in.
 
 local state, log, committer = KEYS[1], KEYS[2], KEYS[3]
 local batch = ARGV[1]
@@ -62,7 +63,12 @@ end
 local reply = {}
 for i = 6, #KEYS do
   local source = tonumber(ARGV[at])
-  if redis.call('SET', KEYS[i], string.format('%.0f', seq + 1), 'NX', 'EX', ARGV[at + 1]) then
+  local marked = redis.pcall('SET', KEYS[i], string.format('%.0f', seq + 1), 'NX', 'EX', ARGV[at + 1])
+  if type(marked) == 'table' and marked.err then
+    if seq > 0 then finish() end
+    return redis.error_reply('ERR the id of an event was refused: ' .. marked.err)
+  end
+  if marked then
     local added = redis.pcall('XADD', log, string.format('%.0f-0', seq + 1), 'e', ARGV[at + 2], 'r', ARGV[at + 3])
     if type(added) == 'table' and added.err then
       redis.call('DEL', KEYS[i])

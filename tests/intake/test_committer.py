@@ -1,0 +1,325 @@
+"""Group commit: requests share batches within bounds, each is answered, and a lost reply costs and doubles nothing."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from gateway.errors import IntakeFull, StoreUnavailable
+from gateway.intake import committer as committer_module
+from gateway.intake.committer import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Committer
+from gateway.store.layout import Keys
+from gateway.store.log import Batch, PartitionLog
+from gateway.store.quarantine import KeptRequests
+from tests.store.partition import SOURCE, Partition, event, kept
+from tests.support.proxy import Proxy, proxied
+from tests.support.stores import StoreServer
+
+ACCEPTED = (SOURCE, "accepted")
+
+
+class Room:
+    """A committer on a real partition behind a proxy, the batches it made, and a way to the store past the proxy."""
+
+    def __init__(self, partition: Partition, log: PartitionLog, proxy: Proxy, committer: Committer) -> None:
+        self.partition = partition
+        self.proxy = proxy
+        self.committer = committer
+        self.batches: list[Batch] = []
+        commit = log.commit
+
+        async def watched(number: int, batch: Batch) -> list[int]:
+            self.batches.append(batch)
+            return await commit(number, batch)
+
+        log.commit = watched  # type: ignore[method-assign]  # it looks, and changes nothing
+
+    def submit(self, *names: str, pad_bytes: int = 0) -> "asyncio.Future[list[int]]":
+        """One request with these events."""
+        return self.committer.submit([event(name, pad_bytes=pad_bytes) for name in names], count=ACCEPTED)
+
+    async def accepted(self) -> int:
+        """Requests counted as accepted."""
+        return (await self.partition.ledger()).requests.accepted
+
+
+@asynccontextmanager
+async def room(server: StoreServer, *, max_queue_bytes: int = 1 << 26) -> AsyncIterator[Room]:
+    """A started committer, closed at the end."""
+    async with proxied(server.socket) as proxy, server.store(url=proxy.url) as store, server.store() as direct:
+        log = PartitionLog(store, Keys("0"))
+        committer = Committer(log, monotonic=time.monotonic, max_queue_bytes=max_queue_bytes)
+        made = Room(Partition(direct), log, proxy, committer)
+        committer.start()
+        try:
+            yield made
+        finally:
+            proxy.passing.set()
+            await committer.close()
+
+
+def test_requests_that_wait_share_a_batch(valkey: StoreServer) -> None:
+    """While one batch is on its way the next requests gather; each is answered with its own events' numbers."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            made.proxy.passing.clear()
+            first = made.submit("a")
+            async with asyncio.timeout(5):
+                while not made.proxy.scripts:
+                    await asyncio.sleep(0)
+            rest = [made.submit(f"{number}", f"{number}x", "a") for number in range(20)]
+            made.proxy.passing.set()
+            assert await first == [1]
+            assert await asyncio.gather(*rest) == [[2 * number + 2, 2 * number + 3, 0] for number in range(20)]
+            assert [len(batch.events) for batch in made.batches] == [1, 60]
+            assert made.batches[1].counts == [(SOURCE, "accepted", 20)]
+            assert await made.accepted() == 21
+
+    asyncio.run(check())
+
+
+def test_batches_are_bounded_and_requests_never_split(valkey: StoreServer) -> None:
+    """At most so many events and bytes a batch; a request that is larger than that travels alone and whole."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            sizes = [1, MAX_BATCH_EVENTS - 1, 1, MAX_BATCH_EVENTS + 50, 3, 200, 57]
+            waiting = [made.submit(*[f"{at}-{number}" for number in range(size)]) for at, size in enumerate(sizes)]
+            await asyncio.gather(*waiting)
+            assert [len(batch.events) for batch in made.batches] == [256, 1, 306, 203, 57]
+            made.batches.clear()
+            large = MAX_BATCH_BYTES // 2 - 1_000
+            waiting = [made.submit(f"l{at}", pad_bytes=pad) for at, pad in enumerate((large, large, 10, 3 * large, 10))]
+            await asyncio.gather(*waiting)
+            assert [len(batch.events) for batch in made.batches] == [3, 1, 1]
+            assert (await made.partition.ledger()).unaccounted == 0
+
+    asyncio.run(check())
+
+
+def test_a_lost_reply_is_asked_for_again_and_counts_once(valkey: StoreServer) -> None:
+    """The store has logged the batch, but the connection broke: events are ``logged``, not duplicates, and counted
+    once, as are requests, quarantined and rejected ones."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            await made.submit("warm")
+            passed, made.proxy.lose_replies = made.proxy.scripts, 3
+            made.committer.note(SOURCE, "rejected", kept(b"r"), number=2)
+            quarantined = made.committer.submit([], count=(SOURCE, "quarantined"), quarantined=kept(b"q"))
+            answers = await asyncio.gather(made.submit("a", "b"), made.submit("b"), quarantined)
+            assert list(answers) == [[2, 3], [0], []]
+            assert made.proxy.scripts == passed + 4
+            ledger = await made.partition.ledger()
+            assert (ledger.events.logged, ledger.events.duplicate, ledger.unaccounted) == (3, 1, 0)
+            requests = ledger.requests
+            assert (requests.accepted, requests.quarantined, requests.rejected) == (3, 1, 2)
+            for shelf in ("quarantine", "rejected"):
+                assert len(await KeptRequests(made.partition.store, made.partition.keys, shelf).list(None, 9)) == 1
+
+    asyncio.run(check())
+
+
+def test_a_store_that_is_away_for_long_is_given_up(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Providers do not wait for ever: they are told to come again; and when the store is back so are we."""
+    monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.2)
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            await made.submit("a")
+            made.proxy.refuse = True
+            made.proxy.cut()
+            started_s = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                await made.submit("b")
+            assert time.monotonic() - started_s < 2
+            made.committer.note(SOURCE, "rejected")  # what nobody waits for is not forgotten
+            with pytest.raises(StoreUnavailable):
+                await made.submit("c")
+            made.proxy.refuse = False
+            assert await made.submit("b") == [2]
+            assert (await made.partition.ledger()).requests.rejected == 1
+            assert await made.accepted() == 2
+
+    asyncio.run(check())
+
+
+def test_a_reply_that_comes_too_late_answers_nobody_else(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that was given up may be in the log: the retry is then a duplicate, and no later batch is told its
+    numbers."""
+    monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.1)
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            await made.submit("a")
+            made.proxy.passing.clear()
+            with pytest.raises(StoreUnavailable, match=r"within 0\.1 s"):
+                await made.submit("b", "c", "d")
+            made.proxy.passing.set()
+            assert await made.submit("e") == [5]
+            assert await made.submit("b", "c", "f") == [0, 0, 6]
+            ledger = await made.partition.ledger()
+            assert (ledger.events.logged, ledger.unaccounted) == (6, 0)
+
+    asyncio.run(check())
+
+
+def test_whatever_goes_wrong_nobody_is_left_waiting(valkey: StoreServer) -> None:
+    """A defect in the batch is an answer too, for all whose requests were in it; the next batch is committed.
+
+    Story: the script ended in the middle, after an entry and before its number was written down, and then the log
+    refused every batch there ever was."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            broken = msgspec.structs.replace(event("b"), seen_ttl_s=-1)  # the server refuses the script in the middle
+            waiting = [made.submit("a"), made.committer.submit([broken], count=ACCEPTED), made.submit("c")]
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+            assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
+            assert list(await asyncio.gather(made.submit("a"), made.submit("c"))) == [
+                [0],
+                [2],
+            ]  # a was in before the defect
+            ledger = await made.partition.ledger()
+            assert (ledger.events.produced, ledger.events.logged, ledger.unaccounted) == (3, 2, 0)
+
+    asyncio.run(check())
+
+
+def test_the_queue_is_bounded_in_bytes(valkey: StoreServer) -> None:
+    """What has no room is refused at once, before memory runs out; what leaves makes room again."""
+
+    async def check() -> None:
+        async with room(valkey, max_queue_bytes=10_000) as made:
+            made.proxy.passing.clear()
+            waiting = [made.submit("first")]
+            async with asyncio.timeout(5):
+                while not made.proxy.scripts:
+                    await asyncio.sleep(0)
+            while True:
+                try:
+                    waiting.append(made.submit(f"{len(waiting)}", pad_bytes=900))
+                except IntakeFull:
+                    break
+            assert 9_000 < made.committer.queue_bytes <= 10_000
+            with pytest.raises(IntakeFull):
+                made.committer.submit([], count=(SOURCE, "quarantined"), quarantined=kept(b"x" * 2_000))
+            made.proxy.passing.set()
+            await asyncio.gather(*waiting)
+            assert made.committer.queue_bytes == 0
+            await made.submit("last", pad_bytes=900)
+            assert await made.accepted() == len(waiting) + 1
+
+    asyncio.run(check())
+
+
+def test_a_provider_that_hangs_up_changes_nothing_for_the_others(valkey: StoreServer) -> None:
+    """Its event is logged all the same: it was sent, and its retry will be a duplicate."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+
+            async def ask(name: str) -> list[int]:
+                return await made.submit(name)
+
+            made.proxy.passing.clear()
+            tasks = [asyncio.create_task(ask(name)) for name in "abc"]
+            async with asyncio.timeout(5):
+                while not made.proxy.scripts:
+                    await asyncio.sleep(0)
+            tasks[1].cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await tasks[1]
+            made.proxy.passing.set()
+            assert [await tasks[0], await tasks[2]] == [[1], [3]]
+            assert await made.submit("b") == [0]
+
+    asyncio.run(check())
+
+
+def test_counts_alone_travel_too(valkey: StoreServer) -> None:
+    """Rejected requests are counted soon, also when nothing else comes; of their bytes only so many wait."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            for number in range(200):
+                made.committer.note(SOURCE, "rejected", kept(b"%d" % number))
+            async with asyncio.timeout(5):
+                while (await made.partition.ledger()).requests.rejected != 200:
+                    await asyncio.sleep(0.005)
+            assert len(made.batches) == 1
+            assert len(made.batches[0].rejected) == committer_module.MAX_NOTED_REJECTED
+
+    asyncio.run(check())
+
+
+def test_closing_commits_what_is_queued(valkey: StoreServer) -> None:
+    """After a stop nothing that was promised is missing, and nothing new is taken in."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            waiting = [made.submit(f"{number}") for number in range(600)]
+            made.committer.note(SOURCE, "rejected")
+            await made.committer.close()
+            assert [await each for each in waiting] == [[number] for number in range(1, 601)]
+            assert len(made.batches) == 3
+            assert (await made.partition.ledger()).requests.rejected == 1
+            with pytest.raises(IntakeFull):
+                made.submit("late")
+
+    asyncio.run(check())
+
+
+def test_closing_without_a_store_ends(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits is told, and the stop does not wait for a store that is away."""
+    monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.1)
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            made.proxy.refuse = True
+            made.proxy.cut()
+            waiting = made.submit("a")
+            made.committer.note(SOURCE, "rejected")
+            async with asyncio.timeout(5):
+                await made.committer.close()
+            with pytest.raises(StoreUnavailable):
+                await waiting
+
+    asyncio.run(check())
+
+
+def test_many_requests_at_once(valkey: StoreServer) -> None:
+    """A thousand requests, some of them copies, over connections that keep breaking: every one answered truly."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+
+            async def ask(number: int) -> tuple[int, list[int]]:
+                return number, await made.submit(f"{number}", f"{number // 2}")
+
+            async def disturb() -> None:
+                while True:
+                    await asyncio.sleep(0.003)
+                    made.proxy.cut()
+
+            disturbing = asyncio.create_task(disturb())
+            answers = []
+            for start in range(0, 1_000, 100):
+                answers += await asyncio.gather(*[ask(number) for number in range(start, start + 100)])
+            disturbing.cancel()
+            names = await made.partition.names()
+            assert len(names) == len(set(names)) == 1_000
+            logged = [seq for _, sequence in answers for seq in sequence if seq]
+            assert sorted(logged) == list(range(1, 1_001))  # each entry was reported as logged to exactly one request
+            for number, sequence in answers:
+                for seq, name in zip(sequence, (f"{number}", f"{number // 2}"), strict=True):
+                    assert not seq or names[seq - 1] == name
+            ledger = await made.partition.ledger()
+            assert (ledger.requests.accepted, ledger.events.produced, ledger.unaccounted) == (1_000, 2_000, 0)
+
+    asyncio.run(check())

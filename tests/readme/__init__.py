@@ -1,0 +1,1 @@
+"""What ``tests/test_readme.py`` needs: the README read as blocks and tables, and its story run."""
