@@ -15,7 +15,6 @@ from adapters.enviaai import ADAPTER
 from bench.load import SECRET, SOURCE, Sent
 from bench.machine import Cores
 from bench.process import BenchError, Child, command_name, descendants, move, resident_bytes
-from bench.sink import free_port
 from gateway.store.embedded import socket_path
 from gateway.store.layout import Keys
 
@@ -111,18 +110,31 @@ class Gateway:
         self.directory = directory
         self.data: Path = directory / "data" if beside is None else beside.data
         self._attached = beside is not None
-        self.port = free_port()
         self._cores = cores
         config = write_config(directory, self.data, sink_url=sink_url, concurrency=concurrency)
         self.started_s = time.monotonic()
         self.child = Child(
-            serve_command(config, self.port, role),
+            serve_command(config, role),
             log=directory / "gateway.log",
             cores=None if cores is None else cores.measured,
             env=_ENVIRONMENT,
             stop_within_s=40,
         )
+        self._port: int | None = None
         self._store: redis.Redis | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens. Waits until it says so. Raises ``BenchError``."""
+        if self._port is None:
+            self._port = self.child.until(self._listening, what="line that says ready", within_s=60, every_s=0.002)
+        return self._port
+
+    def _listening(self) -> int | None:
+        for line in self.child.output().splitlines(keepends=True):
+            if line.startswith('{"event":"ready"') and line.endswith("\n"):
+                return msgspec.json.decode(line, type=_Ready).port
+        return None
 
     @property
     def pid(self) -> int:
@@ -228,12 +240,22 @@ class Gateway:
         self.stop()
 
 
-def serve_command(config: Path, port: int, role: str) -> list[str]:
-    """The command line, with the ``gateway`` beside this Python."""
+class _Ready(msgspec.Struct, frozen=True):
+    """What ``gateway serve --json`` prints when it takes requests."""
+
+    listen: str
+
+    @property
+    def port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
+
+
+def serve_command(config: Path, role: str) -> list[str]:
+    """The command line, with the ``gateway`` beside this Python, on any free loopback port."""
     command = Path(sys.executable).with_name("gateway")
     if not os.access(command, os.X_OK):
         raise BenchError("no gateway command beside this Python; run make setup and use .venv/bin/python -m bench")
-    return [str(command), "serve", "--config", str(config), "--listen", f"127.0.0.1:{port}", "--role", role]
+    return [str(command), "serve", "--config", str(config), "--listen", "127.0.0.1:0", "--role", role, "--json"]
 
 
 def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:

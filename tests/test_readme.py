@@ -25,6 +25,9 @@ from tests.readme.document import README, ROOT, Document, Step, anchor, read
 from tests.readme.story import DEMO, Story, missing_tool
 from tests.support.servers import answering, serving
 
+pytestmark = pytest.mark.timeout(300)
+"""The story is one fixture, and Go compiles its standard library on its first day: both take long on a busy machine."""
+
 DOCUMENT = read(README.read_text("utf-8"))
 STEPS = DOCUMENT.steps
 

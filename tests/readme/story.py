@@ -21,6 +21,8 @@ LISTEN, SUBSCRIBER = "127.0.0.1:8080", "127.0.0.1:9000"
 """The addresses of the README; the tests take free ones."""
 
 SERVE, RECEIVER, DEMO = "gateway serve", "WEBHOOK_SECRET=", "gateway demo --once"
+RETRY = f"retry = {['1s'] * 50}"
+"""The second attempt of the default schedule comes after five minutes: a slow machine would miss the first."""
 LOOKS = ("gateway status", "gateway events", "gateway show", "gateway audit", "gateway dead list", "curl")
 """Commands that change nothing: asked again until they show what they should."""
 EXIT_CODES = {"gateway dead retry --all": 1, "curl -s -N": 28}
@@ -65,6 +67,7 @@ class Story:
             self._ask(command, step)
         if step.command.startswith("gateway init"):
             self._edit("gateway.toml", LISTEN, self._real(LISTEN))
+            self._edit("gateway.toml", "types =", f"{RETRY}\ntypes =")
 
     # What the README says in words between its commands
 
@@ -74,7 +77,7 @@ class Story:
         if step.line == self._first_under("Retries and dead letters"):  # "with retry = [], and the receiver stopped"
             for kind in (RECEIVER, SERVE):
                 self._running.pop(kind).stop()
-            self._edit("gateway.toml", "types =", "retry = []\ntypes =")
+            self._edit("gateway.toml", RETRY, "retry = []")
             self._running[SERVE] = self._start(SERVE)
             self._await(SERVE, next(each for each in self._document.steps if each.command == SERVE))
         if step.line == self._first_under("For adapter authors"):
@@ -199,9 +202,11 @@ class Background:
 
 
 def _settled(lines: Sequence[str]) -> list[str]:
-    """Without what chance decides in the demo: which event is sent again, and whether a delivery took a millisecond."""
+    """Without what chance decides in the demo: which event is sent again and whether a busy gateway was asked twice
+    (so the counts, but not what is unaccounted for), and whether a delivery took a millisecond."""
     again = (re.sub(r"^.*(?=sent again · )", "", line) for line in lines)
-    return [re.sub(r"(delivered.*), \d+(?:\.\d+)? m?s$", r"\1", line) for line in again]
+    timeless = (re.sub(r"(delivered.*), \d+(?:\.\d+)? m?s$", r"\1", line) for line in again)
+    return [re.sub(r"\d+ (received|accepted|produced|duplicate)", r"N \1", line) for line in timeless]
 
 
 def missing_tool(step: Step) -> str | None:

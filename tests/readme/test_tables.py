@@ -2,6 +2,7 @@
 
 import ast
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import rich_click as click
 from gateway import problems
 from gateway.cli import VERBS, load_verb
 from gateway.config import NOT_YET
+from gateway.config_file.document import read_text
 from gateway.intake.endpoint import Answer, EventAnswer
 from gateway.problems import Problem
 from gateway.store.connection import WANTED
@@ -35,6 +37,13 @@ def test_each_setting_stands_there_with_its_default(table: str) -> None:
     """The keys that the reader of the file asks for are the keys in the README, and their defaults are the same."""
     shown = {bare(key): bare(default) for key, default, _ in rows(table)}
     assert shown == SETTINGS[table]
+
+
+def test_the_tokens_shown_can_be_written_so() -> None:
+    """The example for a monitoring token loads, and gives the role it says."""
+    text = DOCUMENT.block("toml", "[[gateway.tokens]]").text
+    config = read_text(Path("gateway.toml"), text, {"PROMETHEUS_TOKEN": "t" * 22}, {})
+    assert [(token.name, token.role) for token in config.gateway.tokens] == [("prometheus", "read")]
 
 
 def test_all_tables_of_the_file_are_there() -> None:
