@@ -4,7 +4,7 @@ from typing import Annotated
 
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from gateway import problems
 from gateway.problems import Body, Problem
@@ -14,8 +14,12 @@ NOT_FOUND = problems.NOT_FOUND
 CONFLICT = problems.CONFLICT
 UNAVAILABLE = problems.UNAVAILABLE
 
-Limit = Annotated[int, Parameter(ge=1, le=1_000, description="How many items at most.", examples=[Example(value=100)])]
-After = Annotated[str | None, Parameter(max_length=512, description="Where to go on: the `next` of an earlier answer.")]
+Limit = Annotated[
+    int, QueryParameter(ge=1, le=1_000, description="How many items at most.", examples=[Example(value=100)])
+]
+After = Annotated[
+    str | None, QueryParameter(max_length=512, description="Where to go on: the `next` of an earlier answer.")
+]
 
 
 def documented(*refusals: Problem) -> dict[int, ResponseSpec]:

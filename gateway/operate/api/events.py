@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 
 from gateway import problems
 from gateway.operate.api.documented import (
@@ -23,13 +23,14 @@ from gateway.operate.views import EventDetail, EventPage
 
 Types = Annotated[
     str | None,
-    Parameter(
-        query="type", max_length=512, description="A type, a family such as `message.*`, or several with commas."
+    QueryParameter(
+        name="type", max_length=512, description="A type, a family such as `message.*`, or several with commas."
     ),
 ]
-Source = Annotated[str | None, Parameter(max_length=63, description="Only events of this source.")]
-Since = Annotated[str | None, Parameter(max_length=40, description=f"Received at or after this time: {HOW}.")]
-Until = Annotated[str | None, Parameter(max_length=40, description=f"Received before this time: {HOW}.")]
+Source = Annotated[str | None, QueryParameter(max_length=63, description="Only events of this source.")]
+Ordered = Annotated[Order, QueryParameter(description="oldest: as the log has them; newest: the other way round.")]
+Since = Annotated[str | None, QueryParameter(max_length=40, description=f"Received at or after this time: {HOW}.")]
+Until = Annotated[str | None, QueryParameter(max_length=40, description=f"Received before this time: {HOW}.")]
 
 
 def read_filter(now_ms: int, types: str | None, source: str | None, since: str | None, until: str | None) -> Filter:
@@ -65,8 +66,8 @@ def routes(desk: Desk) -> list[Any]:
         source: Source = None,
         since: Since = None,
         until: Until = None,
-        order: Order = "oldest",
-        raw: Annotated[bool, Parameter(description="With what the provider sent.")] = False,
+        order: Ordered = "oldest",
+        raw: Annotated[bool, QueryParameter(description="With what the provider sent.")] = False,
     ) -> EventPage:
         """Canonical events, in the order of the log or the newest first.
 
@@ -85,7 +86,7 @@ def routes(desk: Desk) -> list[Any]:
     )
     async def event(
         event_id: Annotated[
-            str, Parameter(max_length=64, description="The id, or a unique beginning of a recent one.")
+            str, PathParameter(max_length=64, description="The id, or a unique beginning of a recent one.")
         ],
     ) -> EventDetail:
         """Login credentials are masked, in the event and in raw."""
