@@ -313,8 +313,10 @@ def test_failures_are_counted_and_named_and_the_replay_goes_on(tmp_path: Path) -
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("status", "most"), [("500 No", 60), ("410 Gone", 8)])
-def test_a_target_that_takes_nothing_pauses_the_replay(tmp_path: Path, status: str, most: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "most", "why"), [("500 No", 60, "50 events in a row failed"), ("410 Gone", 8, "answered 410 Gone")]
+)
+def test_a_target_that_takes_nothing_pauses_the_replay(tmp_path: Path, status: str, most: int, why: str) -> None:
     """Fifty events in a row, or one 410, and it stops with the reason, so that it is not used up for nothing."""
 
     async def run() -> None:
@@ -326,7 +328,7 @@ def test_a_target_that_takes_nothing_pauses_the_replay(tmp_path: Path, status: s
             async with bench.replaying(crm):
                 ended = await bench.ended(replay)
             assert ended.state == "paused"
-            assert ended.last_error
+            assert why in ended.last_error
             assert 0 < ended.failed <= most
             assert len(ids(server.requests)) <= most
 
