@@ -89,12 +89,14 @@ def with_events(described: Described) -> Described:
         }
         for path, operations in described["paths"].items()
     }
-    return {
+    whole = {
         **described,
         "paths": paths,
         "components": {**described["components"], "schemas": schemas},
         "webhooks": {"event": {"post": _delivery(event)}},
     }
+    plain: Described = msgspec.json.decode(msgspec.json.encode(whole))  # YAML has no form for tuples and enumerations
+    return plain
 
 
 def _open(operation: Described) -> Described:
