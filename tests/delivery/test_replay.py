@@ -239,6 +239,26 @@ def test_a_process_that_lost_the_lease_writes_nothing_more(tmp_path: Path) -> No
     asyncio.run(run())
 
 
+def test_only_the_holder_of_the_lease_runs_replays(tmp_path: Path) -> None:
+    """A second process leaves them alone, and takes them when the lease is its own."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as r, serving(answering(OK)) as server:
+            crm = subscriber(server.port)
+            await r.append(3)
+            bench = Bench(r)
+            replay = await bench.make(subscriber="crm")
+            await bench.take("one")
+            other = bench.replayer(crm, owner="two")
+            await other.look()
+            assert (other._tasks, (await bench.get(replay)).state) == ({}, "planned")
+            await bench.take("two")
+            await other.look()
+            assert (await bench.ended(replay)).delivered == 3
+
+    asyncio.run(run())
+
+
 def test_a_cancelled_replay_stops_soon_and_can_be_resumed(tmp_path: Path) -> None:
     """What was sent until then is counted; resumed, it goes on from there and brings the rest."""
 
