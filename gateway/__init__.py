@@ -18,6 +18,8 @@ look inside; for the rest it is *filtered*. Each subscriber has a ``delivery/lan
 its next attempt, or *dead letter*. Then ``store/lua/settle.lua`` moves the subscriber's cursor, with its counts, in one
 compare-and-swap.
 
+What is in the log can be sent again: ``delivery/replay.py`` does it, marked, at a rate, and in no account.
+
 So where is a webhook?
 
 ====================================  ==================================================================
