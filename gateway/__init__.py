@@ -11,10 +11,14 @@ the *source* up by the path, and asks ``intake/pipeline.py`` what it is. That is
 (``store/layout.py`` tells every key).
 
 ``delivery/dispatcher.py`` holds the lease of a partition and reads its log once for all *subscribers* that keep up.
-``delivery/matching.py`` says which of them want an event; the rest count it as *filtered*. Each subscriber has a
-``delivery/lane.py``, which hands events to ``delivery/attempt.py``: encode, sign, connect where ``delivery/guard.py``
-allows, POST, classify. ``delivery/schedule.py`` turns the outcome into delivered, *parked* until its next attempt, or
-*dead letter*. Then ``store/lua/settle.lua`` moves the subscriber's cursor, with its counts, in one compare-and-swap.
+``delivery/matching.py`` says which of them want an event by its type, ``delivery/condition.py`` which of those after a
+look inside; for the rest it is *filtered*. Each subscriber has a ``delivery/lane.py``, which hands events to
+``delivery/attempt.py``: put into the subscriber's form (``delivery/formats.py``), sign, connect where
+``delivery/guard.py`` allows, POST, classify. ``delivery/schedule.py`` turns the outcome into delivered, *parked* until
+its next attempt, or *dead letter*. Then ``store/lua/settle.lua`` moves the subscriber's cursor, with its counts, in one
+compare-and-swap.
+
+What is in the log can be sent again: ``delivery/replay.py`` does it, marked, at a rate, and in no account.
 
 So where is a webhook?
 

@@ -1,1 +1,1 @@
-"""Log to subscriber: ``dispatcher`` reads, ``matching`` chooses, ``lane`` paces, ``attempt`` sends."""
+"""Log to subscriber: ``dispatcher`` reads, ``matching`` and ``condition`` choose, ``lane`` paces, ``attempt`` sends."""

@@ -195,8 +195,8 @@ class Run:
         item.handled = True
         if not outcome.delivered:
             item.failure = ReplayFailure(match.head.id, outcome.cause, outcome.detail[:DETAIL_CHARS])
-        self._judge(outcome)
         self._settle()
+        self._judge(outcome)
 
     async def _attempts(self, item: Item, match: Match) -> Outcome | None:
         """The last outcome; ``None`` if it was stopped before there was one that counts."""

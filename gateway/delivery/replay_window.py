@@ -58,7 +58,8 @@ class Window:
         record.attempts += item.attempts
         if item.failure is not None:
             record.failed += 1
-            record.last_error = f"{item.failure.cause}: {item.failure.detail}"
+            if record.is_open:  # else its end has said why already
+                record.last_error = f"{item.failure.cause}: {item.failure.detail}"
             record.failures = (*record.failures, item.failure)[:FAILURES]
         elif record.spec.requeues:
             record.requeued += 1

@@ -31,17 +31,20 @@ def health_routes(readiness: Callable[[], Awaitable[dict[str, str]]]) -> list[An
     200 unless something else is wrong too.
     """
 
-    @get("/healthz", summary="Does the event loop turn?", tags=["health"])
+    @get("/healthz", summary="Does the event loop turn?", operation_id="healthz", tags=["health"])
     async def healthz() -> Response[Health]:
+        """Open to everybody. Asks nobody else, so it says nothing about the store."""
         return Response(Health(), headers=SECURITY_HEADERS)
 
     @get(
         "/readyz",
         summary="Would a webhook be answered 200 now?",
+        operation_id="readyz",
         tags=["health"],
         responses={503: ResponseSpec(Readiness, description="No: nothing can be stored", generate_examples=False)},
     )
     async def readyz() -> Response[Readiness]:
+        """Open to everybody, so it names parts and no reasons: `/api/status` has those."""
         degraded = await readiness()
         # Reasons hold paths and addresses, which are for those with a token (gateway status).
         degraded = {part: "out of order" if part.startswith("sources.") else "not available" for part in degraded}

@@ -164,11 +164,11 @@ class ReplayDesk:
             raise Refused(problems.CONFLICT, f"{OPEN} replays wait or run already; cancel one, or wait")
 
     async def _check(self, target: ReplayTarget) -> None:
+        settings, mistakes = _read(self._read, target)
+        if settings is None:
+            raise invalid(mistakes)
         try:
-            settings = read_target(self._read, target)
             await self._guard.target(settings.url, settings.allow_networks)
-        except BadTarget as error:
-            raise invalid(error.mistakes) from None
         except TargetRefused as error:
             raise invalid([Mistake("to.url", f"may not be connected to: {error}")]) from None
         except OSError as error:
@@ -180,16 +180,15 @@ def forget_secret(data_dir: Path, reference: str) -> None:
     remove_secrets(data_dir, NAME, [reference])
 
 
-class BadTarget(ConfigError):
-    """A target has mistakes."""
-
-    def __init__(self, mistakes: list[Mistake]) -> None:
-        super().__init__([f"{each.at}: {each.why}" for each in mistakes])
-        self.mistakes = mistakes
-
-
 def read_target(read: ReadWritten, target: ReplayTarget) -> SubscriberSettings:
-    """A target's settings, by the rules of a subscriber made through the API. Raises ``BadTarget``."""
+    """A target's settings, by the rules of a subscriber made through the API. Raises ``ConfigError``."""
+    found, mistakes = _read(read, target)
+    if found is None:
+        raise ConfigError([f"{each.at}: {each.why}" for each in mistakes])
+    return found
+
+
+def _read(read: ReadWritten, target: ReplayTarget) -> tuple[SubscriberSettings | None, list[Mistake]]:
     written = {
         "url": target.url,
         "secrets": [target.secret],
@@ -198,9 +197,9 @@ def read_target(read: ReadWritten, target: ReplayTarget) -> SubscriberSettings:
         "raw": target.raw,
     }
     found = read(NAME, written)
-    if found.settings is None:
-        raise BadTarget([Mistake(f"to.{each.at.replace('secrets[0]', 'secret')}", each.why) for each in found.mistakes])
-    return found.settings
+    return found.settings, [
+        Mistake(f"to.{each.at.replace('secrets[0]', 'secret')}", each.why) for each in found.mistakes
+    ]
 
 
 def _target(to: ReplayTo, secret: str) -> ReplayTarget:

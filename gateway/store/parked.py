@@ -1,5 +1,6 @@
 """One subscriber in one partition: its cursor, its parked and held events, and how they are settled."""
 
+import secrets
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -90,6 +91,9 @@ class SubscriberStore:
         self.keys = keys.subscriber(name)
         self.name = name
         self._settle_number = 0
+        # Lanes come and go within one epoch, each with numbers from 1: the next one's first settle must not look like
+        # a repetition of the last one's.
+        self._writer = secrets.token_hex(4)
 
     async def subscribe(self, start: str | int, now_ms: int) -> Cursor:
         """Get the cursor, making it at ``start`` (``now``, or the sequence number before the first wanted)."""
@@ -129,7 +133,7 @@ class SubscriberStore:
         """
         args: list[Any] = [
             epoch,
-            number,
+            f"{self._writer}.{number}",
             cursor_from,
             cursor_to,
             delivered,

@@ -193,6 +193,27 @@ MISTAKES = {
     "whsec_ of 23 bytes": (SUBSCRIBER.replace("env:W", "env:WHSEC_SHORT"), 3, "24 to 64 bytes"),
     "whsec_ of 65 bytes": (SUBSCRIBER.replace("env:W", "env:WHSEC_LONG"), 3, "24 to 64 bytes"),
     "whsec_ not base64": (SUBSCRIBER.replace("env:W", "env:WHSEC_BAD"), 3, "not base64"),
+    # filters
+    "unknown field": (
+        SUBSCRIBER + "where = \"event.chanel == 'a'\"\n",
+        4,
+        "column 7: no event has event.chanel (did you",
+    ),
+    "field of other types": (
+        SUBSCRIBER + 'types = ["message.*"]\nwhere = "has(event.data.amount)"\n',
+        5,
+        "column 16: no event that types lets through has event.data.amount",
+    ),
+    "filter that is not CEL": (SUBSCRIBER + "where = \"event.channel = 'a'\"\n", 4, "column 15: is not CEL"),
+    "filter with an undeclared name": (SUBSCRIBER + "where = \"channel == 'a'\"\n", 4, "did you mean event.channel?"),
+    "filter of 10 kB": (SUBSCRIBER + f'where = "{"true || " * 1430}true"\n', 4, "at most 2000"),
+    "nested loops in a filter": (
+        SUBSCRIBER + 'where = "event.raw.exists(x, x.exists(y, y == 1))"\n',
+        4,
+        "a loop within a loop",
+    ),
+    "filter on two lines": (SUBSCRIBER + 'where = "true\\n|| true"\n', 4, "control characters"),
+    "filter that is no text": (SUBSCRIBER + "where = true\n", 4, "not a text"),
     # headers
     "headers that are none": (SUBSCRIBER + 'headers = ["x-team: crm"]\n', 4, "not a table of headers"),
     "newline in a header": (SUBSCRIBER + 'headers = { x-team = "a\\r\\nb: c" }\n', 4, "headers.x-team"),

@@ -239,6 +239,26 @@ def test_a_process_that_lost_the_lease_writes_nothing_more(tmp_path: Path) -> No
     asyncio.run(run())
 
 
+def test_only_the_holder_of_the_lease_runs_replays(tmp_path: Path) -> None:
+    """A second process leaves them alone, and takes them when the lease is its own."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as r, serving(answering(OK)) as server:
+            crm = subscriber(server.port)
+            await r.append(3)
+            bench = Bench(r)
+            replay = await bench.make(subscriber="crm")
+            await bench.take("one")
+            other = bench.replayer(crm, owner="two")
+            await other.look()
+            assert (other._tasks, (await bench.get(replay)).state) == ({}, "planned")
+            await bench.take("two")
+            await other.look()
+            assert (await bench.ended(replay)).delivered == 3
+
+    asyncio.run(run())
+
+
 def test_a_cancelled_replay_stops_soon_and_can_be_resumed(tmp_path: Path) -> None:
     """What was sent until then is counted; resumed, it goes on from there and brings the rest."""
 
@@ -313,8 +333,10 @@ def test_failures_are_counted_and_named_and_the_replay_goes_on(tmp_path: Path) -
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("status", "most"), [("500 No", 60), ("410 Gone", 8)])
-def test_a_target_that_takes_nothing_pauses_the_replay(tmp_path: Path, status: str, most: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "most", "why"), [("500 No", 60, "50 events in a row failed"), ("410 Gone", 8, "answered 410 Gone")]
+)
+def test_a_target_that_takes_nothing_pauses_the_replay(tmp_path: Path, status: str, most: int, why: str) -> None:
     """Fifty events in a row, or one 410, and it stops with the reason, so that it is not used up for nothing."""
 
     async def run() -> None:
@@ -326,7 +348,7 @@ def test_a_target_that_takes_nothing_pauses_the_replay(tmp_path: Path, status: s
             async with bench.replaying(crm):
                 ended = await bench.ended(replay)
             assert ended.state == "paused"
-            assert ended.last_error
+            assert why in ended.last_error
             assert 0 < ended.failed <= most
             assert len(ids(server.requests)) <= most
 

@@ -4,12 +4,13 @@ import base64
 import datetime as dt
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from gateway.delivery.signing import Signer, header_problem
+from gateway.delivery.signing import Signer, header_problem, public_key
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEY = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
@@ -55,6 +56,25 @@ def test_v1a_verifies_with_the_public_key_alone() -> None:
     public = Ed25519PrivateKey.from_private_bytes(base64.b64decode(KEY.removeprefix("whsk_"))[:32]).public_key()
     signature = Signer([KEY]).sign("evt_1", 7, b"{}")
     public.verify(base64.b64decode(signature.removeprefix("v1a,")), b"evt_1.7.{}")
+
+
+def test_the_public_key_verifies_what_the_key_signs() -> None:
+    """The whpk_ of a whsk_, from both its forms, verifies the signature that Standard Webhooks publishes."""
+    shown = public_key(KEY)
+    assert shown == public_key("whsk_" + base64.b64encode(base64.b64decode(KEY[5:])[:32]).decode())
+    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(shown.removeprefix("whpk_"), validate=True))
+    signed = f"{ID}.{TIMESTAMP_S}.".encode() + BODY
+    public.verify(base64.b64decode(V1A.removeprefix("v1a,")), signed)
+    with pytest.raises(InvalidSignature):
+        public.verify(base64.b64decode(V1A.removeprefix("v1a,")), signed + b" ")
+
+
+@pytest.mark.parametrize("secret", [SECRET, "whsk_AAAA", "whsk_ä", "whsk_" + base64.b64encode(bytes(64)).decode(), "x"])
+def test_what_has_no_public_key_is_refused_unseen(secret: str) -> None:
+    """Only a whsk_ key that holds together has a public half; the refusal does not show the secret."""
+    with pytest.raises(ValueError, match=r"whsk_|base64") as refused:
+        public_key(secret)
+    assert secret not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -13,48 +13,24 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
+from gateway import problems
 from gateway.operate.access import Access
+from gateway.operate.api import examples
+from gateway.operate.api.bodies import OPTIONAL, body_schemas
+from gateway.operate.api.examples_overview import EVENT as EXAMPLE
 from gateway.operate.gate import COOKIE, gate
 from gateway.operate.refusals import SECURITY_HEADERS, exception_handlers
+from gateway.problems import Problem
 
 Described = dict[str, Any]
+
+PROBLEMS = [each for each in vars(problems).values() if isinstance(each, Problem)]
 
 _COMPONENTS = "#/components/schemas/"
 _DEFINITIONS = "#/$defs/"
 
 OPEN = ("/healthz", "/readyz")
 """The described paths that need no token."""
-
-EXAMPLE: Described = {
-    "id": "evt_hdvgbpm7wgvb2yt2wqsgnew4cu",
-    "type": "message.received",
-    "schema": "1.0",
-    "occurred_at": "2026-02-03T12:00:00.000Z",
-    "received_at": "2026-02-03T12:00:00.412Z",
-    "provider": "enviaai",
-    "source": "enviaai-br",
-    "account": "inst_xyz789",
-    "channel": "whatsapp",
-    "ordering_key": "chat_def456",
-    "origin": "live",
-    "data": {
-        "kind": "message",
-        "message_id": "msg_abc123",
-        "conversation_id": "chat_def456",
-        "direction": "inbound",
-        "sender": {"id": "5511999999999", "phone": "+5511999999999", "name": "John Doe", "role": "customer"},
-        "content": {"type": "text", "text": "Hello!"},
-        "is_group": False,
-    },
-    "provenance": {
-        "provider_type": "message.received",
-        "provider_id": None,
-        "adapter": "enviaai/1",
-        "verified": "hmac-sha256",
-        "raw_sha256": "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c",
-    },
-}
-"""An event as the API lists it (without raw)."""
 
 
 def openapi_config(access: Access) -> OpenAPIConfig:
@@ -104,18 +80,60 @@ def with_events(described: Described) -> Described:
     event = {"$ref": f"{_COMPONENTS}Event"}
     schemas["EventPage"] = _with_property(schemas["EventPage"], "items", {"type": "array", "items": event})
     schemas["EventDetail"] = _with_property(schemas["EventDetail"], "event", event)
-    paths = {path: _open(operations) if path in OPEN else operations for path, operations in described["paths"].items()}
-    return {
+    bodies, components = body_schemas()
+    schemas = {**components, **schemas}
+    paths = {
+        path: {
+            method: _with_examples(_open(operation) if path in OPEN else operation, bodies)
+            for method, operation in operations.items()
+        }
+        for path, operations in described["paths"].items()
+    }
+    whole = {
         **described,
         "paths": paths,
         "components": {**described["components"], "schemas": schemas},
         "webhooks": {"event": {"post": _delivery(event)}},
     }
+    plain: Described = msgspec.json.decode(msgspec.json.encode(whole))  # YAML has no form for tuples and enumerations
+    return plain
 
 
-def _open(operations: Described) -> Described:
+def _open(operation: Described) -> Described:
     """Without a token. (The framework drops an empty list, which is how OpenAPI says so.)"""
-    return {method: {**operation, "security": []} for method, operation in operations.items()}
+    return {**operation, "security": []}
+
+
+def _with_examples(operation: Described, bodies: Described) -> Described:
+    """With the body that its handler reads by hand, and an example of each body and answer."""
+    name = operation["operationId"]
+    found = {**operation, "responses": dict(operation["responses"])}
+    if name in bodies:
+        content = {"application/json": {"schema": bodies[name]}}
+        found["requestBody"] = {"required": name not in OPTIONAL, "content": content}
+    if name in examples.BODIES:
+        found["requestBody"] = _with_example(found["requestBody"], examples.BODIES[name])
+    for status, response in operation["responses"].items():
+        if status.startswith("2") and name in examples.ANSWERS:
+            found["responses"][status] = _with_example(response, examples.ANSWERS[name])
+        elif "application/problem+json" in response.get("content", {}):
+            found["responses"][status] = _with_example(response, _problem(int(status), response["description"]))
+        elif status == "400":  # the framework's own idea of what it answers to a wrong parameter
+            title = problems.BAD_REQUEST.title
+            media = {"schema": {"$ref": f"{_COMPONENTS}Body"}, "example": _problem(400, title)}
+            found["responses"][status] = {"description": title, "content": {"application/problem+json": media}}
+    return found
+
+
+def _with_example(content_of: Described, example: Any) -> Described:
+    content = {kind: {**media, "example": example} for kind, media in content_of["content"].items()}
+    return {**content_of, "content": content}
+
+
+def _problem(status: int, title: str) -> Described:
+    """What a refusal looks like; the title is that of its kind."""
+    code = next((each.code for each in PROBLEMS if (each.status, each.title) == (status, title)), "unavailable")
+    return {"type": "about:blank", "title": title, "status": status, "detail": "why, in a sentence", "code": code}
 
 
 def event_schemas() -> Described:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, post
+from litestar.params import RawBody
 from msgspec import Meta
 
 from gateway.operate.api.documented import BAD_REQUEST, UNAVAILABLE, documented
@@ -27,7 +28,7 @@ def routes(reloader: Reloader) -> list[Any]:
         status_code=200,
         responses=documented(BAD_REQUEST, UNAVAILABLE),
     )
-    async def reload(body: bytes, request: Request[Any, Any, Any]) -> Reloaded:
+    async def reload(body: RawBody, request: Request[Any, Any, Any]) -> Reloaded:
         """Sources, subscribers and tokens change at once, and no request is refused meanwhile.
 
         What needs a restart is named. A file with mistakes changes nothing and is answered with all of them.

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from litestar import Request, get, post
-from litestar.params import PathParameter
+from litestar.params import PathParameter, RawBody
 
 from gateway.operate.api.documented import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, After, Limit, documented
 from gateway.operate.api.reading import read_order
@@ -44,7 +44,7 @@ def routes(replays: ReplayDesk) -> list[Any]:
         status_code=200,
         responses=documented(BAD_REQUEST, NOT_FOUND, CONFLICT, UNAVAILABLE),
     )
-    async def create(body: bytes, request: Asked) -> ReplayAnswer:
+    async def create(body: RawBody, request: Asked) -> ReplayAnswer:
         """With `dry_run` nothing changes and nothing is sent. Otherwise it begins within a second or two.
 
         Events go out as they are in the log now, with the same `webhook-id` and the header `gateway-replay`. A replay

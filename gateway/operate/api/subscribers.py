@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from litestar import Request, delete, get, patch, post
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import PathParameter, QueryParameter, RawBody
 
 from gateway import problems
 from gateway.operate.api.documented import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, documented
@@ -50,7 +50,7 @@ def routes(subscribers: Subscribers, trial: Trial) -> list[Any]:
         status_code=201,
         responses=documented(BAD_REQUEST, CONFLICT, UNAVAILABLE),
     )
-    async def create(body: bytes, request: Asked) -> SubscriberMade:
+    async def create(body: RawBody, request: Asked) -> SubscriberMade:
         """The settings are those of `[subscribers.NAME]` in the file, with the same rules, and `name` beside them.
 
         Secrets are given by reference. Without `secrets` one is made, kept in a file of the data directory and told in
@@ -64,7 +64,7 @@ def routes(subscribers: Subscribers, trial: Trial) -> list[Any]:
         operation_id="change_subscriber",
         responses=documented(BAD_REQUEST, NOT_FOUND, CONFLICT, UNAVAILABLE),
     )
-    async def change(name: Name, body: bytes, request: Asked) -> SubscriberMade:
+    async def change(name: Name, body: RawBody, request: Asked) -> SubscriberMade:
         """A JSON merge patch (RFC 7396): what is null goes back to its default; `secrets: null` makes a new one.
 
         Attempts on the wire end with the old settings; nothing is lost or sent twice because of it.
@@ -95,7 +95,7 @@ def routes(subscribers: Subscribers, trial: Trial) -> list[Any]:
         status_code=200,
         responses=documented(BAD_REQUEST, NOT_FOUND, UNAVAILABLE),
     )
-    async def pause(name: Name, body: bytes, request: Asked) -> SubscriberItem:
+    async def pause(name: Name, body: RawBody, request: Asked) -> SubscriberItem:
         """What comes waits in the log, and no attempt is used up. Takes a second or two, and outlives restarts."""
         return await subscribers.pause(name, read_order(body, PauseOrder).reason, request.user.name)
 
@@ -117,7 +117,7 @@ def routes(subscribers: Subscribers, trial: Trial) -> list[Any]:
         status_code=200,
         responses=documented(BAD_REQUEST, NOT_FOUND, CONFLICT, UNAVAILABLE),
     )
-    async def test(name: Name, body: bytes, request: Asked) -> TestAnswer:
+    async def test(name: Name, body: RawBody, request: Asked) -> TestAnswer:
         """Signed and sent at once, from here, with `origin: "test"`; not through the log, so it is in no account."""
         order = read_order(body, TestOrder)
         settings = (await subscribers.member(name)).settings

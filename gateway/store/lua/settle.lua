@@ -2,7 +2,7 @@
 -- Record what became of deliveries of one subscriber in one partition: counts, cursor and parked ones in one step.
 --
 -- KEYS  1 state   2 sub   3 parked   4 due   5 held   6 dead   7 died   8 history
--- ARGV  1 epoch of the lease   2 settle number   3 cursor as the caller knows it   4 cursor as it shall be
+-- ARGV  1 epoch of the lease   2 writer and its settle number   3 cursor as the caller knows it   4 cursor as it shall be
 --       5 delivered   6 filtered   7 discarded (all three among those the cursor passes)
 --       8 now in ms   9 cap of dead in bytes   10 prefix of the key lists
 --       then six each: operation, sequence number, key hash or '', due or death in ms, JSON, last answer

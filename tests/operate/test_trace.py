@@ -1,0 +1,181 @@
+"""Why an event reached a subscriber or did not: every way in which it can stand, on a store that really delivers."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.config import SubscriberSettings
+from gateway.delivery.condition import Subject
+from gateway.operate.wanting import clauses, judge
+from tests.operate.office import make_event
+from tests.operate.staff import settings, staff
+from tests.support.delivering import until
+from tests.support.servers import Connection, answering, response, serving
+
+FAIL = response("500 Internal Server Error", b"out of order")
+
+
+def whats(part: dict[str, Any]) -> list[str]:
+    """What happened, in order."""
+    return [step["what"] for step in part["steps"]]
+
+
+def words(part: dict[str, Any], what: str) -> str:
+    """The sentence of one step."""
+    (step,) = [step for step in part["steps"] if step["what"] == what]
+    told: str = step["words"]
+    return told
+
+
+def test_an_event_that_was_delivered_late_shows_each_attempt(tmp_path: Path) -> None:
+    """Two failures and a success: all three with their times, and the delivery is certain."""
+    left = iter([FAIL, FAIL])
+
+    async def script(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await connection.write(next(left, response("204 No Content")))
+
+    async def run() -> None:
+        async with serving(script) as server, staff(tmp_path, {"crm": settings(server.port)}) as at:
+            part = await at.comes_to(await at.log(), "delivered")
+            assert part["certain"] is True
+            assert [each["cause"] for each in part["attempts"]] == ["http_500", "http_500", None]
+            assert [each["status"] for each in part["attempts"]] == [500, 500, 204]
+            assert part["attempts"] == sorted(part["attempts"], key=lambda each: each["at"])
+            assert whats(part) == ["subscribed", "matched", "attempt", "attempt", "attempt", "delivered"]
+
+    asyncio.run(run())
+
+
+def test_parked_held_and_dead_say_what_they_wait_for(tmp_path: Path) -> None:
+    """The first of a key is parked, the second held behind it by name; then both die with their attempts."""
+
+    async def run() -> None:
+        order = {"order": "key", "retry": ["2s"]}
+        async with (
+            serving(answering(FAIL)) as server,
+            staff(tmp_path, {"crm": settings(server.port, **order)}) as at,
+        ):
+            first = await at.log(ordering_key="chat")
+            second = await at.log(ordering_key="chat")
+            part = await at.comes_to(first, "parked")
+            assert part["attempts"][0]["cause"] == "http_500"
+            assert "attempt 2 is due at" in words(part, "due")
+            held = await at.comes_to(second, "held")
+            (told,) = [step["words"] for step in held["steps"] if step["words"].startswith("waits behind evt_")]
+            assert first.id in told
+            for word, event in (("parked", first), ("held", second)):
+                listed = (await at.operator.get(f"/api/deliveries?subscriber=crm&state={word}")).json()["items"]
+                assert [item["event_id"] for item in listed] == [event.id]
+            dead = await at.comes_to(first, "dead_letter")
+            assert [each["cause"] for each in dead["attempts"]] == ["http_500", "http_500"]
+            assert "given up after 2 attempts" in words(dead, "dead_letter")
+            last = await at.comes_to(second, "dead_letter")
+            assert len(last["attempts"]) == 1
+
+    asyncio.run(run())
+
+
+def test_an_event_from_before_the_subscription_was_never_offered(tmp_path: Path) -> None:
+    """With ``start = "now"`` what was logged before is told so."""
+
+    async def run() -> None:
+        async with serving(answering(response("204 No Content"))) as server, staff(tmp_path, {}) as at:
+            early = await at.log()
+            made = await at.operator.post(
+                "/api/subscribers", json={"name": "crm", **settings(server.port, start="now")}
+            )
+            assert made.status_code == 201, made.text
+
+            async def known() -> bool:
+                answer = await at.operator.get(f"/api/events/{early.id}/trace")
+                return bool(answer.json()["subscribers"])
+
+            await until(known)
+            part = await at.trace(early)
+            assert (part["state"], part["certain"], whats(part)) == ("not_offered", True, ["subscribed", "not_offered"])
+
+    asyncio.run(run())
+
+
+def test_a_paused_subscriber_and_an_open_breaker_are_what_it_waits_for(tmp_path: Path) -> None:
+    """An unread event says why its subscriber stands still, and how many are before it."""
+
+    async def run() -> None:
+        async with serving(answering(FAIL)) as server, staff(tmp_path, {"crm": settings(server.port)}) as at:
+            await at.operator.post("/api/subscribers/crm/pause", json={"reason": "a flood"})
+            lane = at.gateway.dispatchers[0]
+            await until(lambda: (lane.lane_status("crm") or {})["paused"])
+            await at.log()
+            event = await at.log()
+            part = await at.trace(event)
+            assert part["state"] == "pending"
+            assert words(part, "paused") == "paused: a flood"
+            assert words(part, "behind") == "its cursor is at number 0: 1 event is before"
+            assert (await at.operator.post("/api/subscribers/crm/resume")).json()["paused"] is None
+            for _ in range(20):
+                await at.log()
+            await until(lambda: (lane.lane_status("crm") or {})["breaker"]["open"])
+            sub = at.gateway.keys[0].subscriber("crm").sub
+
+            async def saved() -> bool:
+                return b'"open":true' in (await at.gateway.store.call("HGET", sub, "breaker") or b"")
+
+            await until(saved)
+            (state,) = (await at.operator.get("/api/subscribers")).json()["items"]
+            assert state["state"] == "breaker_open"
+            assert "answers 500" in state["words"]
+            waiting = await at.trace(await at.log())
+            assert "it answers 500; one event probes" in words(waiting, "breaker_open")
+
+    asyncio.run(run())
+
+
+ASKED = 'event.channel == "whatsapp" && event.data.direction == "outbound"'
+
+
+@pytest.mark.parametrize(
+    ("types", "where", "event_type", "wanted", "told"),
+    [
+        (("*",), None, "message.read", True, "asks for it with *"),
+        (("booking.*", "message.read"), None, "message.read", True, "asks for it with message.read"),
+        (("booking.*",), None, "message.read", False, "does not ask for message.read; it asks for booking.*"),
+        (("*",), None, "channel.qr_updated", False, "did not name channel.qr_updated"),
+        (("message.*",), 'event.channel == "whatsapp"', "message.read", True, "its where holds"),
+        (("message.*",), 'event.channel == "sms"', "message.read", False, 'where said no: event.channel == "sms"'),
+        (("message.*",), ASKED, "message.read", False, "where failed on it, which counts as no: event.data.direction"),
+    ],
+)
+def test_the_settings_say_why(
+    types: tuple[str, ...], where: str | None, event_type: str, wanted: bool, told: str
+) -> None:
+    """The pattern that covers it, or the one clause that says no or fails."""
+    settings = SubscriberSettings(name="crm", url="https://x", secrets=("whsec_x",), types=types, where=where)
+    subject = Subject(msgspec.json.encode(make_event(1, event_type)), b"{}")
+    verdict = judge(settings, event_type, subject)
+    assert verdict.wanted is wanted
+    assert told in verdict.words
+
+
+@pytest.mark.parametrize(
+    ("where", "parts"),
+    [
+        ("a", ["a"]),
+        ("a && b", ["a", "b"]),
+        ("a && (b && c) && d", ["a", "(b && c)", "d"]),
+        ("a && b || c", ["a && b || c"]),
+        ("a && b ? c : d", ["a && b ? c : d"]),
+        ("a || b && c", ["a || b && c"]),
+        ("x == \"a && b\" && y == '\\' || ' && z", ['x == "a && b"', "y == '\\' || '", "z"]),
+        ('x == r"\\" && y', ['x == r"\\"', "y"]),
+        ('x == """a " && b""" && y', ['x == """a " && b"""', "y"]),
+        ("[1].all(v, v > 0 && v < 2) && y", ["[1].all(v, v > 0 && v < 2)", "y"]),
+    ],
+)
+def test_an_expression_is_taken_apart_only_where_its_parts_stand_alone(where: str, parts: list[str]) -> None:
+    """At the top, outside strings and brackets, and never where something weaker than && binds the whole."""
+    assert clauses(where) == parts
