@@ -32,10 +32,12 @@ class Effort(msgspec.Struct, frozen=True):
     """How many times the gateway is started for the start-up row."""
     fsyncs: int
     """How many fsyncs are timed."""
+    parked: int = 1_000_000
+    """Events parked for the row about them."""
 
 
 FULL = Effort(rounds=3, window_s=4.0, backlog=100_000, starts=5, fsyncs=500)
-QUICK = Effort(rounds=1, window_s=1.5, backlog=20_000, starts=2, fsyncs=200)
+QUICK = Effort(rounds=1, window_s=1.5, backlog=20_000, starts=2, fsyncs=200, parked=50_000)
 
 MOST_PER_S = 50_000
 """More requests a second than a gateway process has ever taken: so many are signed for each second of a run."""

@@ -58,8 +58,18 @@ class Progress(msgspec.Struct, frozen=True):
         return self.logged - self.cursor + self.parked
 
 
-def write_config(directory: Path, data: Path, *, sink_url: str | None, concurrency: int = 64) -> Path:
-    """Write ``gateway.toml`` for one source and, with ``sink_url``, one subscriber that reads from the beginning."""
+def write_config(
+    directory: Path,
+    data: Path,
+    *,
+    sink_url: str | None,
+    concurrency: int = 64,
+    neighbours: Mapping[str, str] | None = None,
+) -> Path:
+    """Write ``gateway.toml`` for one source and, with ``sink_url``, one subscriber that reads from the beginning.
+
+    ``neighbours``: further subscribers, name → the lines of its table besides its secret.
+    """
     text = f"""\
 [gateway]
 listen = "127.0.0.1:8080"
@@ -83,6 +93,14 @@ start = "beginning"
 concurrency = {concurrency}
 allow_networks = ["127.0.0.0/8"]
 """
+    for name, lines in (neighbours or {}).items():
+        text += f"""
+[subscribers.{name}]
+{lines}
+secrets = ["env:BENCH_SUBSCRIBER_SECRET"]
+start = "beginning"
+allow_networks = ["127.0.0.0/8"]
+"""
     path = directory / "gateway.toml"
     path.write_text(text)
     return path
@@ -100,6 +118,7 @@ class Gateway:
         sink_url: str | None = None,
         concurrency: int = 64,
         beside: "Gateway | None" = None,
+        neighbours: Mapping[str, str] | None = None,
     ) -> None:
         """Start it on the store in ``directory/data``, which may hold data of an earlier one.
 
@@ -111,7 +130,7 @@ class Gateway:
         self.data: Path = directory / "data" if beside is None else beside.data
         self._attached = beside is not None
         self._cores = cores
-        config = write_config(directory, self.data, sink_url=sink_url, concurrency=concurrency)
+        config = write_config(directory, self.data, sink_url=sink_url, concurrency=concurrency, neighbours=neighbours)
         self.started_s = time.monotonic()
         self.child = Child(
             serve_command(config, role),

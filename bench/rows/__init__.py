@@ -1,7 +1,7 @@
 """The budgets, in the order of the design. A row more is a module more and a line here."""
 
 from bench.measuring import Row
-from bench.rows import acknowledge, delivery, end_to_end, intake, start, waiting
+from bench.rows import acknowledge, crowd, delivery, end_to_end, intake, neighbours, start, waiting
 
 ROWS: tuple[Row, ...] = (
     intake.ROW,
@@ -9,6 +9,10 @@ ROWS: tuple[Row, ...] = (
     end_to_end.ONE,
     end_to_end.TWO,
     acknowledge.ROW,
+    crowd.UNINTERESTED,
+    crowd.PARKED,
+    neighbours.LATE,
+    neighbours.INTAKE,
     waiting.MEMORY,
     waiting.BYTES,
     start.ROW,

@@ -3,6 +3,7 @@
 import statistics
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -58,15 +59,28 @@ def bare_client(bench: Bench, sink: Sink, body: Path) -> tuple[float, float]:
     return posted.delivered / posted.elapsed_s, posted.cpu_s / posted.delivered * 1e6
 
 
-def deliver(bench: Bench, sink: Sink, backlog: Backlog) -> tuple[float, float, str]:
+def deliver(
+    bench: Bench,
+    sink: Sink,
+    backlog: Backlog,
+    *,
+    neighbours: Mapping[str, str] | None = None,
+    prepare: Callable[[Path], int] = lambda _: 0,
+) -> tuple[float, float, str]:
     """Deliver a copy of the backlog: events a second, processor time an event in µs, the store.
+
+    ``neighbours``: further subscribers (``bench.subject.write_config``). ``prepare`` changes the copy before, and says
+    how many events it parked for the subscriber.
 
     The clock runs from the first event seen at the sink until the ledger has none pending. Raises ``RefusedError``
     unless every event came exactly once.
     """
     place = bench.copy(backlog, "delivery")
+    parked = prepare(place)
     before = sink.received()
-    gateway = Gateway(place, role="delivery", cores=bench.cores, sink_url=sink.url, concurrency=CONCURRENCY)
+    gateway = Gateway(
+        place, role="delivery", cores=bench.cores, sink_url=sink.url, concurrency=CONCURRENCY, neighbours=neighbours
+    )
     with gateway:
         gateway.store_ready()
         first = gateway.child.until(
@@ -80,7 +94,7 @@ def deliver(bench: Bench, sink: Sink, backlog: Backlog) -> tuple[float, float, s
             every_s=0.02,
         )
         gateway.child.until(
-            lambda: gateway.progress().pending == 0 or None, what="end of pending", within_s=15, every_s=0.002
+            lambda: gateway.progress().pending == parked or None, what="end of pending", within_s=15, every_s=0.002
         )
         elapsed_s = time.monotonic() - start_s
         ran_s = cpu_use(gateway.pid).since(start_use).ran_s

@@ -112,6 +112,7 @@ class EmbeddedStore:
                     *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
                     *("--dir", str(self.directory), "--logfile", str(self.directory / "valkey.log")),
                     *("--daemonize", "no", "--save", "", "--maxmemory-policy", "noeviction"),
+                    *("--maxmemory", str(most_memory_bytes(self.settings.retention_bytes))),
                     *("--appendonly", "yes" if durable else "no", "--appendfsync", "always"),
                     *("--no-appendfsync-on-rewrite", "no", "--auto-aof-rewrite-min-size", "64mb"),
                     *("--stop-writes-on-bgsave-error", "no", "--always-show-logo", "no"),
@@ -212,6 +213,16 @@ class EmbeddedStore:
         except OSError:
             return "it left no log"
         return " | ".join(lines[-3:])
+
+
+def most_memory_bytes(retention_bytes: int) -> int:
+    """The server's ``maxmemory``: room for the log, its keys and a rewrite, and never all of the machine's memory.
+
+    The intake stops at 85 % of it (``housekeeping.py``), so a subscriber that is away for long fills the store at most
+    so far, and the machine never.
+    """
+    machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(max(1 << 30, 3 * retention_bytes), machine_bytes * 3 // 4)
 
 
 def socket_path(directory: Path) -> Path:
