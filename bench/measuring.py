@@ -10,10 +10,11 @@ from typing import Literal
 
 import msgspec
 
+from bench.belief import RefusedError, about, believable, check
 from bench.load import Requests, Sent, make_requests, send
 from bench.machine import Cores
 from bench.process import BenchError, Child
-from bench.subject import Gateway, StoreFacts, problem_with
+from bench.subject import Gateway
 
 CONNECTIONS = 256
 """Connections of the client where it sends as fast as answers come; more only make the queue longer."""
@@ -135,14 +136,6 @@ def refused(row: Row, why: str, store: str = "") -> Result:
         store=store,
         notes=[why],
     )
-
-
-class RefusedError(Exception):
-    """A round must not be believed."""
-
-    def __init__(self, why: str, store: str = "") -> None:
-        super().__init__(why)
-        self.store = store
 
 
 class Bare(msgspec.Struct, frozen=True):
@@ -282,26 +275,6 @@ class Bench:
     def clear(self, place: Path) -> None:
         """Give the disk back what a round used."""
         shutil.rmtree(place, ignore_errors=True)
-
-
-def believable(sent: Sent) -> Sent:
-    """``sent``, unless something else than 200 was answered. Raises ``RefusedError``."""
-    problem = sent.problem()
-    if problem is not None:
-        raise RefusedError(problem)
-    return sent
-
-
-def check(runs: Sequence[Sent], facts: StoreFacts) -> None:
-    """Raise ``RefusedError`` if the log's length differs from the 200s, or the like."""
-    problem = problem_with(runs, facts)
-    if problem is not None:
-        raise RefusedError(problem, about(facts))
-
-
-def about(facts: StoreFacts) -> str:
-    """The store, as a result names it."""
-    return f"{facts.version}, appendfsync {facts.appendfsync}"
 
 
 def per_s(rate: float) -> str:

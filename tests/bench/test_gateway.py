@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
+from bench.belief import RefusedError, check
 from bench.load import make_requests, send
 from bench.machine import cores, missing_tools
-from bench.measuring import RefusedError, check
 from bench.process import command_name, descendants
 from bench.subject import STORE_COMMANDS, Gateway
 from gateway.store.layout import Keys

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.belief import RefusedError, believable, check, problem_with
 from bench.disk import fsync_cost, percentile
 from bench.load import Requests, Sent, make_requests, send
 from bench.machine import Neighbours, cores, missing_tools
-from bench.measuring import QUICK, Bench, Budget, RefusedError, believable, check, judge
+from bench.measuring import QUICK, Bench, Budget, judge
 from bench.process import BenchError, Child, command_name, move
 from bench.sink import Sink
-from bench.subject import StoreFacts, problem_with
+from bench.subject import StoreFacts
 
 needs_tools = pytest.mark.skipif(bool(missing_tools()), reason=f"Debian packages missing: {', '.join(missing_tools())}")
 
