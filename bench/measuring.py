@@ -51,7 +51,7 @@ class Budget(msgspec.Struct, frozen=True):
     less: bool = False
 
 
-Verdict = Literal["aim reached", "floor held", "MISSED", "REFUSED", "shown"]
+Verdict = Literal["aim reached", "floor held", "MISSED", "REFUSED", "NOISY", "shown"]
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -81,7 +81,8 @@ class Row(msgspec.Struct, frozen=True):
     title: str
     budget: Budget
     measure: "Callable[[Bench, Row], Result]"
-    by_default: bool = True
+    timed: bool = True
+    """Whether it moves when others use the machine; bytes do not."""
 
 
 def judge(value: float, budget: Budget) -> Verdict:
