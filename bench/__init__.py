@@ -15,7 +15,9 @@ Reading order::
     disk.py            what one fsync costs here
     machine.py         cores, versions, what is pinned where
     process.py         children that end with us
-    report.py          the verdict, and how it is printed
+    belief.py          when a round is refused
+    measuring.py       what the rows share, and the verdict
+    report.py          how it is printed
 
 Method. The client is wrk from Debian, because a Python client is slower than the server it measures. The measured
 process has the first core for itself; client, sink and store share the second; end to end and start-up pin nothing.

@@ -16,8 +16,8 @@ from bench.process import BenchError
 from bench.report import as_json, ok, show
 from bench.rows import ROWS
 
-QUIET = 0.05
-"""Of the machine's processor time, what others may take before a row says so."""
+QUIET = 0.10
+"""Of the machine's processor time, what others may take before a rate or a latency counts for nothing, good or bad."""
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -36,7 +36,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print. Returns the exit code: 0 floors held, 1 one missed or refused, 2 cannot measure here."""
+    """Measure and print. The exit code: 0 floors held, 1 one missed, refused or noisy, 2 cannot measure here."""
     options = arguments(argv)
     missing = missing_tools()
     if missing:
@@ -70,8 +70,13 @@ def measured(bench: Bench, row: Row) -> Result:
         found = refused(row, str(why), why.store)
     except BenchError as error:
         found = refused(row, f"could not be measured: {error}")
-    part = neighbours.part()
-    if part > QUIET:
+    return disturbed(found, row, neighbours.part())
+
+
+def disturbed(found: Result, row: Row, part: float) -> Result:
+    """Take the verdict back if others had much of the machine: they slow bare and ours, and not evenly."""
+    if part > QUIET and row.timed and found.verdict != "REFUSED":
+        found.verdict = "NOISY"
         found.notes.append(f"others took {part:.0%} of the machine meanwhile: measure again when it is quiet")
     return found
 

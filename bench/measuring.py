@@ -10,10 +10,11 @@ from typing import Literal
 
 import msgspec
 
+from bench.belief import RefusedError, about, believable, check
 from bench.load import Requests, Sent, make_requests, send
 from bench.machine import Cores
 from bench.process import BenchError, Child
-from bench.subject import Gateway, StoreFacts, problem_with
+from bench.subject import Gateway
 
 CONNECTIONS = 256
 """Connections of the client where it sends as fast as answers come; more only make the queue longer."""
@@ -52,7 +53,7 @@ class Budget(msgspec.Struct, frozen=True):
     less: bool = False
 
 
-Verdict = Literal["aim reached", "floor held", "MISSED", "REFUSED", "shown"]
+Verdict = Literal["aim reached", "floor held", "MISSED", "REFUSED", "NOISY", "shown"]
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -82,7 +83,8 @@ class Row(msgspec.Struct, frozen=True):
     title: str
     budget: Budget
     measure: "Callable[[Bench, Row], Result]"
-    by_default: bool = True
+    timed: bool = True
+    """Whether it moves when others use the machine; bytes do not."""
 
 
 def judge(value: float, budget: Budget) -> Verdict:
@@ -137,14 +139,6 @@ def refused(row: Row, why: str, store: str = "") -> Result:
         store=store,
         notes=[why],
     )
-
-
-class RefusedError(Exception):
-    """A round must not be believed."""
-
-    def __init__(self, why: str, store: str = "") -> None:
-        super().__init__(why)
-        self.store = store
 
 
 class Bare(msgspec.Struct, frozen=True):
@@ -284,26 +278,6 @@ class Bench:
     def clear(self, place: Path) -> None:
         """Give the disk back what a round used."""
         shutil.rmtree(place, ignore_errors=True)
-
-
-def believable(sent: Sent) -> Sent:
-    """``sent``, unless something else than 200 was answered. Raises ``RefusedError``."""
-    problem = sent.problem()
-    if problem is not None:
-        raise RefusedError(problem)
-    return sent
-
-
-def check(runs: Sequence[Sent], facts: StoreFacts) -> None:
-    """Raise ``RefusedError`` if the log's length differs from the 200s, or the like."""
-    problem = problem_with(runs, facts)
-    if problem is not None:
-        raise RefusedError(problem, about(facts))
-
-
-def about(facts: StoreFacts) -> str:
-    """The store, as a result names it."""
-    return f"{facts.version}, appendfsync {facts.appendfsync}"
 
 
 def per_s(rate: float) -> str:

@@ -4,7 +4,7 @@ import http.client
 import os
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 import redis
 
 from adapters.enviaai import ADAPTER
-from bench.load import SECRET, SOURCE, Sent
+from bench.load import SECRET, SOURCE
 from bench.machine import Cores
 from bench.process import BenchError, Child, command_name, descendants, move, resident_bytes
 from gateway.store.embedded import socket_path
@@ -288,16 +288,3 @@ def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple
         return 0, b""
     finally:
         connection.close()
-
-
-def problem_with(runs: Collection[Sent], facts: StoreFacts) -> str | None:
-    """Why a round must not be believed, or ``None``: the client's own trouble, a log of another length, no fsync."""
-    for run in runs:
-        if (problem := run.problem()) is not None:
-            return problem
-    acknowledged = sum(run.ok for run in runs)
-    if facts.log_length != acknowledged:
-        return f"the log holds {facts.log_length} events, the client counted {acknowledged} answers of 200"
-    if facts.appendfsync != "always":
-        return f"the store's live appendfsync is {facts.appendfsync}, so nothing durable was measured"
-    return None

@@ -7,15 +7,19 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from bench.__main__ import disturbed
+from bench.belief import RefusedError, believable, check, problem_with
 from bench.disk import fsync_cost, percentile
 from bench.load import Requests, Sent, make_requests, send
 from bench.machine import Neighbours, cores, missing_tools
-from bench.measuring import QUICK, Bench, Budget, RefusedError, believable, check, judge
+from bench.measuring import QUICK, Bench, Budget, Row, judge, result
 from bench.process import BenchError, Child, command_name, move
+from bench.report import ok
 from bench.sink import Sink
-from bench.subject import StoreFacts, problem_with
+from bench.subject import StoreFacts
 
 needs_tools = pytest.mark.skipif(bool(missing_tools()), reason=f"Debian packages missing: {', '.join(missing_tools())}")
 
@@ -127,6 +131,20 @@ def test_neighbours_are_who_is_neither_us_nor_our_children(tmp_path: Path) -> No
         child.until(lambda: child.output() or None, what="burning", within_s=30)
         while_it_runs = neighbours.part()
     assert 0 <= neighbours.part() < while_it_runs
+
+
+def test_a_row_measured_beside_others_counts_for_nothing() -> None:
+    """Neighbours can make a ratio look good as well as bad; a quiet run and a number of bytes keep their verdict."""
+    timed = Row("rate", "a rate", Budget(0.4, 0.55), lambda bench, row: result(row, [0.6], ours="", bare="", store=""))
+    size = msgspec.structs.replace(timed, timed=False)
+
+    def verdict(row: Row, part: float) -> str:
+        found = disturbed(result(row, [0.6], ours="", bare="", store=""), row, part)
+        return f"{found.verdict}, {'ok' if ok([found]) else 'not ok'}"
+
+    assert verdict(timed, 0.02) == "aim reached, ok"
+    assert verdict(timed, 0.5) == "NOISY, not ok"
+    assert verdict(size, 0.5) == "aim reached, ok"
 
 
 @needs_tools
