@@ -200,7 +200,8 @@ def test_a_subscriber_that_hangs_stops_its_own_cursor_and_nobody_elses(tmp_path:
 
         async with rig(tmp_path) as r, serving(hang) as deaf, serving(answering(OK)) as server:
             await r.append(3000)
-            lanes = (subscriber(deaf.port, "deaf", concurrency=4, timeout_s=3, retry_s=(60.0,)), subscriber(server.port))
+            hanging = subscriber(deaf.port, "deaf", concurrency=4, timeout_s=3, retry_s=(60.0,))
+            lanes = (hanging, subscriber(server.port))
             async with r.delivering(*lanes):
                 await r.settled("crm", offered=3000)
                 await r.append(500, first=5000)
@@ -271,7 +272,9 @@ def test_410_ends_the_attempts_and_disables_the_subscriber(tmp_path: Path) -> No
 
                 await until(dead)
                 await r.append(5, first=100)
-                assert "410" in dispatcher.lane_status("crm")["disabled"]
+                status = dispatcher.lane_status("crm")
+                assert status is not None
+                assert "410" in status["disabled"]
             assert len(server.requests) == 1
             line = await r.line()
             assert (line.dead, line.pending, line.unaccounted) == (1, 5, 0)

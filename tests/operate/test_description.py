@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from litestar.routes import HTTPRoute
 
 from gateway.config import StoreSettings
-from gateway.operate.api.description import EXAMPLE
+from gateway.operate.api.examples_overview import EVENT as EXAMPLE
 from schemas.event import Event
 from tests.operate.office import Office, office
 from tests.operate.test_dead_api import bury
