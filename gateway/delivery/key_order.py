@@ -8,6 +8,7 @@ from collections import Counter, deque
 from typing import Literal
 
 from gateway.delivery.parcel import Slot
+from gateway.store.parked import Change
 
 
 class KeyOrder:
@@ -42,6 +43,12 @@ class KeyOrder:
             return "wait"
         self._queues[key] = deque()
         return "go"
+
+    def to_hold(self, slot: Slot) -> Change:
+        """What to settle for an event of a held key: it goes to the end of the key's list."""
+        key = self.key_of(slot)
+        self._unsettled[key] += 1
+        return Change("hold", slot.delivery.seq, key)
 
     def next(self, slot: Slot) -> Slot | None:
         """The event in hand is done: the one behind it, which may go now."""

@@ -153,6 +153,7 @@ class Lane:
         running = self._workers | ({self._probe} if self._probe else set())
         if running:
             await asyncio.wait(running, timeout=grace_s)
+        self._hand_back()
         for task in self._tasks[1:]:
             task.cancel()
         self._dirty.set()
@@ -168,6 +169,25 @@ class Lane:
         if self._sender is not None:
             await self._sender.close()
             self._sender = None
+
+    def _hand_back(self) -> None:
+        """Park what waits before something resolved, due at once.
+
+        With order by key events go out of turn, and the cursor cannot pass those that wait: without this, what was
+        delivered behind them would be delivered again by the next owner.
+        """
+        window = list(self._window)
+        last = max((at for at, slot in enumerate(window) if slot.state == "resolved"), default=0)
+        for slot in window[:last]:
+            if slot.state != "waiting":
+                continue
+            key = self._keys.key_of(slot)
+            if key in self._keys.held:
+                self._resolve(slot, self._keys.to_hold(slot))
+                continue
+            info = msgspec.json.encode(Parked(attempt=0, key=key))
+            self._resolve(slot, Change("park", slot.delivery.seq, key, self._wall_ms(), info))
+            self._hold_key(slot)
 
     # Taking events in
 

@@ -332,6 +332,35 @@ def test_stopping_settles_what_is_on_the_wire(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_stopping_delivers_nothing_twice_where_order_goes_by_key(tmp_path: Path) -> None:
+    """Events of many keys are delivered out of turn; a graceful stop records them all the same."""
+
+    async def run() -> None:
+        async def slow(connection: Connection) -> None:
+            while True:
+                request = await connection.request()
+                await asyncio.sleep(0.1 if msgspec.json.decode(request.body)["ordering_key"] == "a" else 0.005)
+                await connection.write(OK)
+
+        async with rig(tmp_path) as r, serving(slow) as server:
+            for number in range(60):
+                await r.append(1, key="a" if number % 3 == 0 else f"k{number % 7}", first=number)
+            for _ in range(3):
+                async with r.delivering(subscriber(server.port, order="key", concurrency=8)):
+                    seen = len(server.requests)
+                    await until(lambda before=seen: len(server.requests) > before + 5)  # type: ignore[misc]
+            async with r.delivering(subscriber(server.port, order="key", concurrency=8)):
+                await r.settled(offered=60)
+            assert set(ids(server.requests).values()) == {1}
+            bodies = [msgspec.json.decode(request.body) for request in server.requests]
+            for key in {body["ordering_key"] for body in bodies}:
+                numbers_of_key = [body["number"] for body in bodies if body["ordering_key"] == key]
+                assert numbers_of_key == sorted(numbers_of_key), key
+            assert await r.audited() == (0, [])
+
+    asyncio.run(run())
+
+
 def test_late_retries_do_not_starve_first_attempts(tmp_path: Path) -> None:
     """With hundreds of parked events due, a fresh event still goes out at once."""
 
