@@ -21,6 +21,7 @@ from adapters.enviaai import ADAPTER as ENVIAAI
 from tests.support.gateways import GatewayProcess, gateway, settled
 from tests.support.processes import store_pids
 from tests.support.servers import OK, Connection, Received, Server, refusing, response, serving
+from tests.support.stores import Kind, running
 
 SECRET = b"the-secret-of-enviaai"
 CRM_SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
@@ -34,13 +35,13 @@ def folder() -> Iterator[Path]:
         yield Path(directory)
 
 
-def write_config(folder: Path, port: int, *lines: str, partitions: int = 1) -> None:
+def write_config(folder: Path, port: int, *lines: str, partitions: int = 1, store: str = "embedded:./data") -> None:
     """One source, and one subscriber on this port."""
     extra = "\n".join(lines)
     (folder / "gateway.toml").write_text(
         f"""
 [store]
-url = "embedded:./data"
+url = "{store}"
 partitions = {partitions}
 [sources.enviaai-br]
 adapter = "enviaai"
@@ -127,9 +128,9 @@ def test_one_webhook_from_the_socket_to_the_subscriber(folder: Path) -> None:
     async def check() -> None:
         async with subscriber() as crm:
             write_config(folder, crm.port)
-            with gateway(folder, ENV) as running:
+            with gateway(folder, ENV) as started:
                 body, headers = request(1)
-                answer = await asyncio.to_thread(running.post, "enviaai-br", body, headers)
+                answer = await asyncio.to_thread(started.post, "enviaai-br", body, headers)
                 assert answer.status_code == 200
                 accepted = answer.json()
                 assert (accepted["status"], accepted["events"][0]["status"]) == ("accepted", "logged")
@@ -156,16 +157,16 @@ def test_one_webhook_from_the_socket_to_the_subscriber(folder: Path) -> None:
                 assert event["provenance"]["raw_sha256"] == hashlib.sha256(body).hexdigest()
                 assert event["raw"] == sent
                 # The provider's retry changes nothing.
-                again = await asyncio.to_thread(running.post, "enviaai-br", body, headers)
+                again = await asyncio.to_thread(started.post, "enviaai-br", body, headers)
                 assert again.json()["status"] == "duplicate"
-                ledger = await settled(running)
+                ledger = await settled(started)
                 assert ledger["requests"]["accepted"] == 2
                 assert ledger["events"] == {"produced": 2, "logged": 1, "duplicate": 1, "spooled": 0}
                 assert ledger["subscribers"]["crm"]["delivered"] == 1
-                code, (audited,) = running.verb("audit")
+                code, (audited,) = started.verb("audit")
                 assert (code, audited["unaccounted"]) == (0, 0)
                 assert len(crm.received) == 1
-                log = running.words()
+                log = started.words()
             for secret in (SECRET.decode(), *CRM_SECRETS, headers["x-enviaai-signature"]):
                 assert secret not in log
 
@@ -179,9 +180,9 @@ def test_a_delivery_that_fails_is_tried_again(folder: Path) -> None:
         async with subscriber() as crm:
             crm.answers = [response("500 Oops", b"no"), response("503 Busy"), response("302 Found", location="/x")]
             write_config(folder, crm.port, 'retry = ["50ms", "50ms", "50ms", "50ms"]')
-            with gateway(folder, ENV) as running:
-                identity = await asyncio.to_thread(send, running, 1)
-                ledger = await settled(running)
+            with gateway(folder, ENV) as started:
+                identity = await asyncio.to_thread(send, started, 1)
+                ledger = await settled(started)
                 assert crm.ids() == [identity] * 4
                 assert [each.headers["gateway-attempt"] for each in crm.received] == ["1", "2", "3", "4"]
                 assert [each.headers["gateway-attempts-left"] for each in crm.received] == ["4", "3", "2", "1"]
@@ -201,20 +202,20 @@ def test_a_delivery_that_never_succeeds_becomes_a_dead_letter(folder: Path) -> N
         async with subscriber() as crm:
             crm.otherwise = response("500 Oops", b"the database is gone")
             write_config(folder, crm.port, 'retry = ["20ms", "20ms"]')
-            with gateway(folder, ENV) as running:
-                identity = await asyncio.to_thread(send, running, 1)
-                ledger = await settled(running)
+            with gateway(folder, ENV) as started:
+                identity = await asyncio.to_thread(send, started, 1)
+                ledger = await settled(started)
                 line = ledger["subscribers"]["crm"]
                 assert (line["dead"], line["delivered"], line["unaccounted"]) == (1, 0, 0)
                 assert crm.ids() == [identity] * 3
-                _, (letter,) = running.verb("dead", "list")
+                _, (letter,) = started.verb("dead", "list")
                 assert (letter["event_id"], letter["cause"], letter["attempts"]) == (identity, "http_500", 3)
                 crm.otherwise = OK
-                running.verb("dead", "retry", identity, "--yes")
+                started.verb("dead", "retry", identity, "--yes")
                 async with asyncio.timeout(20):
-                    while running.ledger()["subscribers"]["crm"]["delivered"] == 0:
+                    while started.ledger()["subscribers"]["crm"]["delivered"] == 0:
                         await asyncio.sleep(0.02)
-                line = (await settled(running))["subscribers"]["crm"]
+                line = (await settled(started))["subscribers"]["crm"]
                 assert (line["dead"], line["delivered"], line["unaccounted"]) == (0, 1, 0)
                 assert len(crm.received) == 4
 
@@ -227,13 +228,13 @@ def test_a_subscriber_that_is_down_gets_all_when_it_is_back(folder: Path) -> Non
     async def check() -> None:
         async with refusing() as port:
             write_config(folder, port, "retry = [" + ", ".join(['"100ms"'] * 50) + "]")
-        with gateway(folder, ENV) as running:
-            ids = [await asyncio.to_thread(send, running, number) for number in range(20)]
-            await until(lambda: "delivery.attempt" in running.words())
-            line = running.ledger()["subscribers"]["crm"]
+        with gateway(folder, ENV) as started:
+            ids = [await asyncio.to_thread(send, started, number) for number in range(20)]
+            await until(lambda: "delivery.attempt" in started.words())
+            line = started.ledger()["subscribers"]["crm"]
             assert (line["offered"], line["pending"], line["delivered"], line["dead"]) == (20, 20, 0, 0)
             async with subscriber(port) as crm:
-                ledger = await settled(running)
+                ledger = await settled(started)
                 assert sorted(crm.ids()) == sorted(ids)
             assert ledger["subscribers"]["crm"]["delivered"] == 20
             assert ledger["unaccounted"] == 0
@@ -252,8 +253,8 @@ def test_two_gateways_on_one_data_directory(folder: Path) -> None:
                 assert len(store_pids(folder / "data")) == 1
                 assert "store.attach" in second.words()
                 ids = [await asyncio.to_thread(send, (first, second)[number % 2], number) for number in range(40)]
-                for running in (first, second):
-                    ledger = await settled(running)
+                for started in (first, second):
+                    ledger = await settled(started)
                     assert (ledger["events"]["logged"], ledger["unaccounted"]) == (40, 0)
                 assert sorted(crm.ids()) == sorted(ids)
                 answer = await asyncio.to_thread(second.post, "enviaai-br", *request(0))  # the first one took it
@@ -299,20 +300,20 @@ def test_a_stop_under_load_takes_back_no_200(folder: Path) -> None:
                     if answer.status_code == 200:
                         acknowledged.append(answer.json()["events"][0]["id"])
 
-            with gateway(folder, ENV) as running:
+            with gateway(folder, ENV) as started:
                 async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
-                    loading = [asyncio.create_task(load(client, running.url)) for _ in range(8)]
+                    loading = [asyncio.create_task(load(client, started.url)) for _ in range(8)]
                     await until(lambda: len(acknowledged) > 200)
                     started_s = time.monotonic()
-                    code = await asyncio.to_thread(running.terminate)
+                    code = await asyncio.to_thread(started.terminate)
                     took_s = time.monotonic() - started_s
                     stopped.set()
                     await asyncio.gather(*loading)
             assert code == 0
             assert took_s < 15
             assert set(statuses) <= {200, "ConnectError", "RemoteProtocolError", "ReadError", "ConnectTimeout"}
-            with gateway(folder, ENV) as running:
-                ledger = await settled(running)
+            with gateway(folder, ENV) as started:
+                ledger = await settled(started)
             assert set(acknowledged) <= set(crm.ids())
             assert max(Counter(crm.ids()).values()) == 1
             assert ledger["unaccounted"] == 0
@@ -352,9 +353,9 @@ def test_several_partitions(folder: Path) -> None:
         async with subscriber() as crm:
             crm.answers = [OK, OK, response("500 Oops"), OK, response("503 Busy")]
             write_config(folder, crm.port, 'order = "key"', 'retry = ["50ms", "50ms", "50ms"]', partitions=4)
-            with gateway(folder, ENV) as running:
-                ids = [await asyncio.to_thread(send, running, number) for number in range(150)]
-                ledger = await settled(running)
+            with gateway(folder, ENV) as started:
+                ids = [await asyncio.to_thread(send, started, number) for number in range(150)]
+                ledger = await settled(started)
                 assert (ledger["events"]["logged"], ledger["unaccounted"]) == (150, 0)
                 assert ledger["subscribers"]["crm"]["delivered"] == 150
             assert set(crm.ids()) == set(ids)
@@ -369,3 +370,55 @@ def test_several_partitions(folder: Path) -> None:
                 assert order == sorted(order, key=ids.index)
 
     asyncio.run(check())
+
+
+def test_an_external_store(folder: Path, store_kind: Kind) -> None:
+    """The same way through a server of one's own, Valkey or Redis 7.0; it may go away and come back meanwhile."""
+
+    async def check() -> None:
+        with running(store_kind) as server:
+            async with subscriber() as crm:
+                write_config(folder, crm.port, store=server.url)
+                with gateway(folder, ENV) as started:
+                    ids = [await asyncio.to_thread(send, started, number) for number in range(10)]
+                    await settled(started)
+                    server.kill()
+                    answer = await asyncio.to_thread(started.post, "enviaai-br", *request(10))
+                    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+                    ready = httpx.get(f"{started.url}/readyz", trust_env=False, verify=False)
+                    assert (ready.status_code, ready.json()["degraded"]) == (503, {"store": "not available"})
+                    server.start()
+                    ids += [await asyncio.to_thread(send, started, number) for number in range(10, 20)]
+                    ledger = await settled(started)
+                    assert sorted(crm.ids()) == sorted(ids)
+                    assert (ledger["events"]["logged"], ledger["unaccounted"]) == (20, 0)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("lines", "partitions", "code", "words"),
+    [
+        (("--appendfsync", "everysec"), 1, 3, "appendfsync = everysec; write the line: appendfsync always"),
+        ((), 2, 3, "write partitions = 4 under [store]"),
+        (None, 1, 4, "the store did not answer"),
+    ],
+)
+def test_a_store_that_will_not_do(
+    folder: Path, lines: tuple[str, ...] | None, partitions: int, code: int, words: str
+) -> None:
+    """``serve`` refuses a store that would lose events, is of another shape, or is not there: it says what to write,
+    and exits with the code for it."""
+    with running("valkey", *(lines or ())) as server:
+        server.ask("HSET", "{0}:state", "partitions", 4 if lines == () else partitions)
+        if lines is None:
+            server.kill()
+        write_config(folder, 9, partitions=partitions, store=server.url)
+        made = GatewayProcess(folder, ENV)
+        process = made.spawn()
+        try:
+            assert process.wait(30) == code
+        finally:
+            made.close()
+    assert words in made.words()
+    assert "Traceback" not in made.words()
