@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,7 +121,8 @@ async def _serve(
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    # A terminal that is closed sends it as well, and there it means the end.
+    loop.add_signal_handler(signal.SIGHUP, stop if sys.stdin and sys.stdin.isatty() else reload)
     try:
         await _until(gateway.start(), stopping)
         if stopping.is_set():
