@@ -5,6 +5,7 @@ import contextlib
 import gc
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -121,7 +122,8 @@ async def _serve(
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    # A terminal that is closed sends it as well, and there it means the end.
+    loop.add_signal_handler(signal.SIGHUP, stop if sys.stdin and sys.stdin.isatty() else reload)
     try:
         await _until(gateway.start(), stopping)
         if stopping.is_set():

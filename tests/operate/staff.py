@@ -68,6 +68,21 @@ class Staff:
         return found
 
 
+async def line(at: Staff, name: str) -> dict[str, int]:
+    """One line of the account; empty before it has a cursor."""
+    found: dict[str, int] = (await at.operator.get("/api/ledger")).json()["subscribers"].get(name, {})
+    return found
+
+
+async def delivered(at: Staff, name: str, number: int) -> None:
+    """Wait until so many are delivered."""
+
+    async def done() -> bool:
+        return (await line(at, name)).get("delivered") == number
+
+    await until(done)
+
+
 def settings(port: int, **more: Any) -> dict[str, Any]:
     """A subscriber on the loopback address, as one writes it."""
     return {
