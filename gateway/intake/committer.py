@@ -4,7 +4,9 @@ Each partition has one flusher. While its batch is on the way to the disk, the n
 comes they go together. So a quiet gateway answers after one fsync, and a busy one shares each fsync among hundreds.
 
 A lost reply is asked for again with the same batch number (``lua/commit.lua``). After ``GIVE_UP_S`` the requests of the
-batch are answered 503: the provider sends them again, and what was logged after all is then a duplicate.
+batch are answered 503: the provider sends them again, and what was logged after all is then a duplicate. Those that
+have waited behind it for half of that time are answered with it, so that nobody waits for one batch after another while
+the store is away.
 """
 
 import asyncio
@@ -20,7 +22,8 @@ MAX_BATCH_EVENTS = 256
 MAX_BATCH_BYTES = 1024 * 1024
 MAX_QUEUE_BYTES = 64 * 1024 * 1024
 GIVE_UP_S = 2.0
-"""Shorter than the shortest acknowledgement deadline of a provider (5 s)."""
+"""Of one batch. The longest wait for a refusal is one and a half of it, shorter than the shortest acknowledgement
+deadline of a provider (5 s)."""
 
 RETRY_PAUSE_S = 0.05
 MAX_NOTED_REJECTED = 64
@@ -45,6 +48,7 @@ class Work(msgspec.Struct):
     """Source and outcome to count, where this partition counts the request."""
     quarantined: KeptRequest | None
     size_bytes: int
+    since_s: float
     done: "asyncio.Future[list[int]]"
 
 
@@ -99,7 +103,7 @@ class Committer:
             raise IntakeFull("the queue before the store is full")
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._queue.append(Work(events, count, quarantined, size, future))
+        self._queue.append(Work(events, count, quarantined, size, self._monotonic(), future))
         self._queue_bytes += size
         if len(self._queue) >= self._expected:
             self._wake.set()
@@ -148,6 +152,16 @@ class Committer:
         self._queue_bytes -= size
         return taken
 
+    def _take_late(self) -> list[Work]:
+        """Those that have waited so long already that they cannot wait for another batch."""
+        late: list[Work] = []
+        horizon_s = self._monotonic() - GIVE_UP_S / 2
+        while self._queue and self._queue[0].since_s <= horizon_s:
+            work = self._queue.popleft()
+            self._queue_bytes -= work.size_bytes
+            late.append(work)
+        return late
+
     async def _flush(self, works: list[Work]) -> None:
         for timer in (self._notes_timer, self._company_timer):
             if timer is not None:
@@ -172,11 +186,14 @@ class Committer:
         try:
             sequence = await self._commit(batch)
         except Exception as error:  # whatever it is, who waits must hear of it: a request is never left hanging
+            if isinstance(error, StoreUnavailable):
+                works += self._take_late()
+                why = error
+            else:
+                why = StoreUnavailable(f"not committed: {error}")
             for work in works:
                 if not work.done.done():
-                    work.done.set_exception(
-                        error if isinstance(error, StoreUnavailable) else StoreUnavailable(f"not committed: {error}")
-                    )
+                    work.done.set_exception(why)
             for (source, outcome), number in noted.items():  # counts nobody waits for go with the next batch
                 self.note(source, outcome, number=number)
             await asyncio.sleep(RETRY_PAUSE_S)

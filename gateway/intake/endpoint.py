@@ -12,10 +12,11 @@ The story of a request, in order, with the answer for each way it can end::
     it is in the log, fsynced                   else 503
     200
 
-Whatever else goes wrong is our fault, and our faults are 503.
+Whatever else goes wrong is our fault, and our faults are 503. So is a stop that cannot wait any longer for a request.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -43,6 +44,13 @@ Send = Callable[[Any], Awaitable[None]]
 
 SAMPLE_EVERY_MS = 100
 """Of the rejected requests of one source, one in this time is kept with its bytes."""
+
+LINGER_BYTES = 16 * 1024 * 1024
+LINGER_S = 5.0
+LINGER_IDLE_S = 1.0
+"""How much of a body that was refused for its size is still taken in and thrown away, for how long in all, and how long
+after the last of it. Many senders look for an answer only when they have sent everything, and a connection that is
+closed before makes of the 413 a broken pipe, which they retry."""
 
 _PREFIX = b"/in/"
 _OK_HEADERS = (b"content-type", b"application/json")
@@ -93,10 +101,12 @@ class Stats(msgspec.Struct):
 class _Refused(Exception):
     """Ends a request with a problem; never leaves this module."""
 
-    def __init__(self, problem: Problem, detail: str) -> None:
+    def __init__(self, problem: Problem, detail: str, *, more_comes: bool = False) -> None:
         super().__init__(detail)
         self.problem = problem
         self.detail = detail
+        self.more_comes = more_comes
+        """A part of the body is still on its way."""
 
 
 class Endpoint:
@@ -134,7 +144,7 @@ class Endpoint:
         self._inlets = {name.encode(): inlet for name, inlet in inlets.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. Raises nothing but cancellation."""
+        """Serve one request. Raises nothing but cancellation while it answers."""
         inlet: Inlet | None = None
         try:
             inlet, token = self._look_up(scope)
@@ -143,7 +153,10 @@ class Endpoint:
                 return  # the sender hung up before the end: nothing was received
             answer = await self._take(inlet, token, scope, body)
         except _Refused as refusal:
-            await self._refuse(send, refusal.problem, refusal.detail)
+            await self._refuse(send, refusal.problem, refusal.detail, receive if refusal.more_comes else None)
+        except asyncio.CancelledError:  # the server stops and waits no longer; left to it the answer is a bare 500
+            log.warning("intake.unavailable", source=inlet.source.name if inlet else None, why="the gateway stops")
+            await self._refuse(send, problems.UNAVAILABLE, "the gateway stops; please send the request again")
         except (StoreUnavailable, IntakeFull, KeyUnavailable) as error:
             log.warning("intake.unavailable", source=inlet.source.name if inlet else None, why=str(error))
             await self._refuse(send, problems.UNAVAILABLE, "nothing was stored; please send the request again")
@@ -181,7 +194,7 @@ class Endpoint:
         for name, value in scope["headers"]:
             if name == b"content-length":
                 if value.isdigit() and int(value) > limit:
-                    raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes")
+                    raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes", more_comes=True)
             elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 raise _Refused(problems.UNSUPPORTED_ENCODING, "send the body as it is, without compression")
         task = self._deadlines.enter(asyncio.get_running_loop())
@@ -292,14 +305,32 @@ class Endpoint:
         )
         return KeptRequest(meta, request.body)
 
-    async def _refuse(self, send: Send, problem: Problem, detail: str) -> None:
+    async def _refuse(self, send: Send, problem: Problem, detail: str, receive: Receive | None = None) -> None:
+        """Answer a problem; ``receive``: of a sender that may not listen before it has sent the rest."""
         self.stats.answers[problem.status] = self.stats.answers.get(problem.status, 0) + 1
         body = problems.body(problem, detail)
         head = problems.headers(problem, len(body))
         if problem.status in (408, 413):
             head.append((b"connection", b"close"))  # the rest of the body is not wanted
         await send({"type": "http.response.start", "status": problem.status, "headers": head})
+        if receive is not None:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await _throw_away(receive)
+            body = b""
         await send({"type": "http.response.body", "body": body})
+
+
+async def _throw_away(receive: Receive) -> None:
+    """Take in what a sender who does not listen yet goes on sending, within bounds."""
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while size < LINGER_BYTES:
+                async with asyncio.timeout(LINGER_IDLE_S):
+                    message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 async def _whole_body(receive: Receive, limit: int) -> bytes | None:
@@ -311,9 +342,10 @@ async def _whole_body(receive: Receive, limit: int) -> bytes | None:
         if message["type"] == "http.disconnect":
             return None
         chunk: bytes = message.get("body", b"")
+        more_comes = message.get("more_body", False)
         size += len(chunk)
         if size > limit:
-            raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes")
-        if not message.get("more_body", False):
+            raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes", more_comes=more_comes)
+        if not more_comes:
             return b"".join([*chunks, chunk]) if chunks else chunk
         chunks.append(chunk)

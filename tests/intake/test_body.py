@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.intake.served import MAX_BODY, Served, fresh, read_all, signed
+from tests.intake.served import MAX_BODY, Answer, Served, fresh, read_all, signed
 
 
 def padded(size: int) -> bytes:
@@ -45,6 +45,24 @@ def test_too_large_in_chunks(gateway: Served) -> None:
     body = padded(MAX_BODY + 1)
     for size in (100, 10_000, MAX_BODY + 1):
         assert chunked(gateway, body, size) == 413
+
+
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["announced", "in chunks"])
+def test_a_sender_that_listens_last_is_told_too_large(gateway: Served, is_chunked: bool) -> None:
+    """Who sends everything before it looks for an answer meets no broken pipe, which it would retry, but the 413.
+
+    Story: Python's urllib raised BrokenPipeError for two megabytes, and never saw the answer."""
+    body = b"p" * 8_000_000
+    with gateway.connect() as connection:
+        if is_chunked:
+            connection.sendall(b"POST /in/br HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+            connection.sendall(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+        else:
+            connection.sendall(f"POST /in/br HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode())
+            for at in range(0, len(body), 100_000):
+                connection.sendall(body[at : at + 100_000])
+        answer = Answer(read_all(connection))
+    assert (answer.status, answer.problem(), answer.headers["connection"]) == (413, "too_large", "close")
 
 
 def test_an_endless_body_is_cut_off(gateway: Served) -> None:

@@ -149,6 +149,48 @@ def test_a_store_that_is_away_for_long_is_given_up(valkey: StoreServer, monkeypa
     asyncio.run(check())
 
 
+def test_nobody_waits_for_one_batch_after_another(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store does not answer, those behind the first batch are told with it, not each batch in its turn.
+
+    Story: with 700 connections and a store that hung, providers that wait 5 s were answered 503 after 8 s."""
+    monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.5)
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            await made.submit("warm")
+            made.proxy.passing.clear()
+            started_s = time.monotonic()
+            waiting = [made.submit(f"{number}") for number in range(8 * MAX_BATCH_EVENTS)]
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+            assert {type(answer) for answer in answers} == {StoreUnavailable}
+            assert time.monotonic() - started_s < 1.5  # in turn it would be eight times 0.5 s
+            assert made.committer.queue_bytes == 0
+            made.proxy.passing.set()
+            assert await asyncio.gather(*[made.submit(f"a{number}") for number in range(3)])
+            assert (await made.partition.ledger()).unaccounted == 0
+
+    asyncio.run(check())
+
+
+def test_those_who_have_just_come_wait_for_the_next_batch(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure is answered to those it kept waiting; who came at its end gets a try of its own."""
+    monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.5)
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            await made.submit("warm")
+            made.proxy.passing.clear()
+            first = made.submit("first")
+            await asyncio.sleep(0.4)
+            second = made.submit("second")
+            with pytest.raises(StoreUnavailable):
+                await first
+            made.proxy.passing.set()
+            assert len(await second) == 1
+
+    asyncio.run(check())
+
+
 def test_a_reply_that_comes_too_late_answers_nobody_else(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that was given up may be in the log: the retry is then a duplicate, and no later batch is told its
     numbers."""
