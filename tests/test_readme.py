@@ -81,12 +81,14 @@ def test_the_story_tries_every_kind_of_verb() -> None:
     """An empty story would be green: the verbs a first day needs are in it."""
     verbs = {step.command.split()[1] for step in STEPS if step.command.startswith("gateway ")}
     assert verbs >= {"demo", "init", "check", "urls", "serve", "send", "status", "events", "show", "audit", "dead"}
+    assert verbs >= {"trace", "pause", "resume", "replay", "subscribers", "secret"}
 
 
 def test_the_comparison_can_fail() -> None:
     """Another word, a line too many or too few, another event under a known id are differences."""
     names = {"evt_aaaa2222": "evt_bbbb3333"}
     assert difference(["at 12:00:01, evt_aaaa, 5 ms"], ["at 13:10:59,   evt_bbbb, 1.2 s"], dict(names)) is None
+    assert difference(["2026-11-21T04:33:34.662 one"], ["2027-01-02T03:04:05.678 one"], {}) is None
     assert difference(["one", "…", "three"], ["one", "two", "three"], {}) is None
     assert difference(["0 dead"], ["1 dead"], {}) is not None
     assert difference(["one"], ["one", "two"], {}) is not None

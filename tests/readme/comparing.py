@@ -10,7 +10,7 @@ from collections.abc import Sequence
 _MASKS = (
     r"127\.0\.0\.1:\d+",
     r"/login/[\w-]+",
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}Z)?",
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}Z?)?",
     r"\b\d\d:\d\d:\d\d(?:\.\d{3})?\b",
     r"\b\d+(?:\.\d+)? (?:ms|s)\b",
     r"\b\d+\.\d MiB\b",

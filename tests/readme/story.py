@@ -23,7 +23,10 @@ LISTEN, SUBSCRIBER = "127.0.0.1:8080", "127.0.0.1:9000"
 SERVE, RECEIVER, DEMO = "gateway serve", "WEBHOOK_SECRET=", "gateway demo --once"
 RETRY = f"retry = {['1s'] * 50}"
 """The second attempt of the default schedule comes after five minutes: a slow machine would miss the first."""
-LOOKS = ("gateway status", "gateway events", "gateway show", "gateway audit", "gateway dead list", "curl")
+LOOKS = (
+    *("gateway status", "gateway events", "gateway show", "gateway trace", "gateway audit", "gateway dead list"),
+    *("gateway subscribers list", "gateway replay --subscriber crm --since 2h --dry-run", "curl"),
+)
 """Commands that change nothing: asked again until they show what they should."""
 EXIT_CODES = {"gateway dead retry --all": 1, "curl -s -N": 28}
 """How commands end that do not end with 0: nothing done without --yes; a stream that is cut off."""

@@ -1,6 +1,7 @@
 """The README's tables say what the code says, both ways: nothing left out, nothing invented."""
 
 import ast
+import base64
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from gateway import problems
 from gateway.cli import VERBS, load_verb
 from gateway.config import NOT_YET
 from gateway.config_file.document import read_text
+from gateway.errors import ConfigError
 from gateway.intake.endpoint import Answer, EventAnswer
 from gateway.problems import Problem
 from gateway.store.connection import WANTED
@@ -44,6 +46,17 @@ def test_the_tokens_shown_can_be_written_so() -> None:
     text = DOCUMENT.block("toml", "[[gateway.tokens]]").text
     config = read_text(Path("gateway.toml"), text, {"PROMETHEUS_TOKEN": "t" * 22}, {})
     assert [(token.name, token.role) for token in config.gateway.tokens] == [("prometheus", "read")]
+
+
+def test_the_filter_shown_can_be_written_so() -> None:
+    """The example with a filter and a format loads; with a field that there is not, it is refused with the column."""
+    text = DOCUMENT.block("toml", "[subscribers.alarms]").text
+    env = {"ALARMS_SECRET": "whsec_" + base64.b64encode(b"s" * 32).decode()}
+    alarms = read_text(Path("gateway.toml"), text, env, {}).subscribers["alarms"]
+    assert (alarms.format, alarms.types) == ("cloudevents-structured", ("message.*",))
+    assert alarms.where == 'event.channel == "whatsapp" && has(event.data.error)'
+    with pytest.raises(ConfigError, match=r"gateway\.toml:5: .*at column 47: no event has event\.data\.eror"):
+        read_text(Path("gateway.toml"), text.replace("data.error", "data.eror"), env, {})
 
 
 def test_all_tables_of_the_file_are_there() -> None:
@@ -86,11 +99,8 @@ def test_each_verb_stands_there_with_its_options() -> None:
     assert [bare(verb) for verb, _ in shown] == list(VERBS)
     for name, words in ((bare(verb), words) for verb, words in shown):
         command: Any = load_verb(name)
-        options = (
-            set()
-            if isinstance(command, click.Group)
-            else {option.opts[-1] for option in command.params if isinstance(option, click.Option)}
-        )
+        does_something = not isinstance(command, click.Group) or command.invoke_without_command
+        options = {option.opts[-1] for option in command.params if isinstance(option, click.Option) and does_something}
         assert words.startswith(VERBS[name].help)
         assert {option for option in quoted(words) if option.startswith("--")} == options - SHARED_OPTIONS, name
 
@@ -140,9 +150,12 @@ def test_each_type_of_event_stands_there() -> None:
 def test_each_metric_named_is_one() -> None:
     """A name that nobody exposes would be an alert that never fires."""
     code = (ROOT / "gateway/operate/metrics.py").read_text("utf-8")
+    counters = {f"{name}_total": name for name in re.findall(r'_counter\(\s*"(\w+)"', code)}
     named = set(re.findall(r"`gateway_(\w+)`", DOCUMENT.text))
     assert len(named) > 5
-    assert [name for name in named if f'"{name}"' not in code] == []
+    assert counters.keys() & named
+    assert named.isdisjoint(counters.values())
+    assert [name for name in named if f'"{counters.get(name, name)}"' not in code] == []
 
 
 def test_the_lines_for_a_store_of_ones_own_are_those_that_are_checked() -> None:
