@@ -79,10 +79,11 @@ class Reloader:
                 restart=needs_restart(self._at_start, wanted),
             )
             if not dry_run:
-                self._replace_sources(wanted)
-                self._replace_tokens(wanted)
-                await self._replace_subscribers(wanted)
-                self._in_force = wanted
+                effective = without_restart(self._at_start, wanted)
+                self._replace_sources(effective)
+                self._replace_tokens(effective)
+                await self._replace_subscribers(effective)
+                self._in_force = effective
                 told = [f"{each.what} {each.change}" for each in answer.changes]
                 log.info("operate.change", what="reload", who=who, changes=told, restart=answer.restart)
             return answer
@@ -104,6 +105,15 @@ def needs_restart(before: Config, after: Config) -> list[str]:
         one, other = getattr(before, table), getattr(after, table)
         found += [f"{table}.{field}" for field in _fields(one, other) if field not in LIVE.get(table, ())]
     return found
+
+
+def without_restart(before: Config, wanted: Config) -> Config:
+    """What is in force after a reload: ``wanted``, but of what needs a restart what was there before. Pure.
+
+    Else a part that looks into the configuration later, such as for the folder of the secrets, would go half-way.
+    """
+    gateway = msgspec.structs.replace(before.gateway, tokens=wanted.gateway.tokens)
+    return msgspec.structs.replace(wanted, gateway=gateway, store=before.store, alerts=before.alerts)
 
 
 def _by_name(tokens: Sequence[Token]) -> dict[str, Token]:

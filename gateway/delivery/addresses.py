@@ -105,7 +105,7 @@ def refusal(address: Address, allow_networks: Sequence[Network] = ()) -> str | N
     if special is None and not named and isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         special = "not global unicast"
     if isinstance(address, IPv6Address):
-        for inner in _embedded(address):
+        for inner in embedded(address):
             # A network that is named covers its own addresses, not the IPv4 addresses that hide in them.
             inner_rule = refusal(inner, allow_networks)
             if inner_rule is not None:
@@ -125,7 +125,7 @@ def _find(table: tuple[tuple[Network, str], ...], address: Address) -> str | Non
     return None
 
 
-def _embedded(address: IPv6Address) -> Iterator[IPv4Address]:
+def embedded(address: IPv6Address) -> Iterator[IPv4Address]:
     """The IPv4 addresses a transition form carries: a translator on the way would connect there."""
     bits = int(address)
     last = bits & 0xFFFF_FFFF

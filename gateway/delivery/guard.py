@@ -18,12 +18,12 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 import msgspec
 from pyreqwest.http import Url
 
-from gateway.delivery.addresses import Address, Network, check_address, is_allowed
+from gateway.delivery.addresses import Address, Network, check_address, embedded, is_allowed
 from gateway.errors import TargetRefused
 
 __all__ = ["Guard", "Pin", "Resolver", "Target", "check_address", "parse_url", "system_resolve"]
@@ -104,8 +104,12 @@ class Guard:
         return addresses
 
     def _check_not_own(self, address: Address, port: int) -> None:
+        # A connection to ::ffff:127.0.0.1 arrives at a socket of 127.0.0.1.
+        spellings = [address, *(embedded(address) if isinstance(address, IPv6Address) else ())]
         for own_address, own_port in self._own:
-            if port == own_port and (address == own_address or (own_address is None and self._is_local(address))):
+            if port == own_port and any(
+                each == own_address or (own_address is None and self._is_local(each)) for each in spellings
+            ):
                 raise TargetRefused(f"{address} port {port} is the gateway itself")
 
 

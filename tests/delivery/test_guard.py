@@ -454,6 +454,16 @@ def test_a_caller_that_gives_up_takes_nobody_with_it() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("own", ["127.0.0.1", "0.0.0.0", "::"])
+def test_the_gateway_is_itself_in_ipv4_mapped_addresses_too(own: str) -> None:
+    """Where everything is allowed, ``::ffff:127.0.0.1`` once led a subscriber round to the gateway."""
+    allow = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+    for host in ("[::ffff:127.0.0.1]", "[::ffff:7f00:1]"):
+        with pytest.raises(TargetRefused, match="gateway itself"):
+            target(f"http://{host}:8080/", allow=allow, own=((own, 8080),))
+        assert target(f"http://{host}:8081/", allow=allow, own=((own, 8080),))
+
+
 def test_the_probe_for_the_machines_own_addresses_sends_nothing() -> None:
     """An address the machine has can be bound to, one it has not cannot: the positive control of the loop guard."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, pytest.raises(OSError, match="assign"):

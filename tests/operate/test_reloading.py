@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.config import Config, Token, hash_token, load
 from gateway.operate.access import Access
-from gateway.reloading import changes, needs_restart
+from gateway.reloading import Reloader, changes, needs_restart
 from tests.operate.staff import settings, staff
 
 FIRST = """
@@ -56,6 +56,39 @@ def test_what_needs_a_restart_is_named_as_the_file_names_it(tmp_path: Path) -> N
         *("store.retention", "store.url"),
     ]
     assert needs_restart(before, before) == []
+
+
+def test_what_needs_a_restart_does_not_change_by_a_reload(tmp_path: Path) -> None:
+    """A reload with another ``store.url`` once moved the folder where the secrets of the API's subscribers are sought:
+    none of them could be read any more, and at the next change their deliveries stopped."""
+    before = read(tmp_path, FIRST)
+    after = read(
+        tmp_path,
+        FIRST.replace("crm.example.com", "new.example.com").replace("[gateway]", '[gateway]\nmax_body = "2MiB"')
+        + '[store]\nurl = "embedded:elsewhere"\n',
+        T="another-token-of-these-tests",
+    )
+    given: list[Config] = []
+
+    async def subscribers(config: Config) -> None:
+        given.append(config)
+
+    reloader = Reloader(
+        before,
+        read=lambda: after,
+        replace_sources=given.append,
+        replace_tokens=given.append,
+        replace_subscribers=subscribers,
+    )
+    for _ in range(2):
+        answer = asyncio.run(reloader.reload(dry_run=False, who="test"))
+        assert answer.restart == ["gateway.max_body", "store.url"], "said again until it is done"
+    assert len(given) == 6
+    for config in given:
+        assert config.store == before.store
+        assert config.gateway.max_body_bytes == before.gateway.max_body_bytes
+        assert config.gateway.tokens == after.gateway.tokens
+        assert config.subscribers == after.subscribers
 
 
 def token(name: str, secret: str, role: str = "operate") -> Token:
