@@ -21,8 +21,6 @@ NOT_YET: dict[str, str] = {
     "sources.rate": "a limit per source",
     "sources.retention": "a retention per source",
     "sources.expect_every": "the alarm for a silent source",
-    "subscribers.rate": "a limit per subscriber",
-    "subscribers.max_lag": "a bound on what one subscriber may hold back",
     "alerts.url": "an alert",
     "alerts.oldest_pending": "an alert",
     "alerts.dead_letters": "an alert",
