@@ -11,6 +11,7 @@ import pytest
 
 from gateway.errors import StoreUnavailable
 from gateway.store.control import Control
+from gateway.store.lease import Held, Lease
 from gateway.store.log import Entry, PartitionLog
 from gateway.store.parked import SubscriberStore
 from tests.support.delivering import Rig, lane_status, numbers, rig, subscriber, until
@@ -393,5 +394,31 @@ def test_a_lane_that_joins_as_the_last_live_one_leaves_is_read_from_its_own_plac
                 await r.settled(offered=30)
             assert ids(server.requests) == Counter(events)
             assert (await r.line()).discarded == 0
+
+    asyncio.run(run())
+
+
+def test_a_stop_while_the_lease_is_asked_for_leaves_it_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store had said yes, and nobody delivered until the lease ran out: the model found it by stopping at once."""
+    real, taken = Lease.take, asyncio.Event()
+
+    async def take(self: Lease) -> Held:
+        held = await real(self)
+        if self.owner == "first":
+            taken.set()
+            await asyncio.Event().wait()  # the answer is on its way
+        return held
+
+    monkeypatch.setattr(Lease, "take", take)
+
+    async def run() -> None:
+        async with rig(tmp_path) as r, serving(answering(OK)) as server:
+            await r.append(5)
+            first = r.dispatcher(subscriber(server.port), owner="first")
+            first.start()
+            await taken.wait()
+            await first.stop()
+            async with r.delivering(subscriber(server.port)):
+                await r.settled(offered=5, within_s=3)
 
     asyncio.run(run())
