@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.support.delivering import Rig, numbers, rig, subscriber, until, wall_ms
+from tests.support.delivering import Rig, lane_status, numbers, rig, subscriber, until, wall_ms
 from tests.support.servers import Connection, Received, answering, response, serving
 
 OK = response("204 No Content")
@@ -271,7 +271,7 @@ def test_410_ends_the_attempts_and_disables_the_subscriber(tmp_path: Path) -> No
 
                 await until(dead)
                 await r.append(5, first=100)
-                assert "410" in dispatcher.lane_status("crm")["disabled"]
+                assert "410" in lane_status(dispatcher)["disabled"]
             assert len(server.requests) == 1
             line = await r.line()
             assert (line.dead, line.pending, line.unaccounted) == (1, 5, 0)
