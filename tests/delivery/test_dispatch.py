@@ -200,7 +200,8 @@ def test_a_subscriber_that_hangs_stops_its_own_cursor_and_nobody_elses(tmp_path:
 
         async with rig(tmp_path) as r, serving(hang) as deaf, serving(answering(OK)) as server:
             await r.append(3000)
-            lanes = (subscriber(deaf.port, "deaf", concurrency=4, timeout_s=3, retry_s=(60.0,)), subscriber(server.port))
+            bad = subscriber(deaf.port, "deaf", concurrency=4, timeout_s=3, retry_s=(60.0,))
+            lanes = (bad, subscriber(server.port))
             async with r.delivering(*lanes):
                 await r.settled("crm", offered=3000)
                 await r.append(500, first=5000)
