@@ -21,7 +21,7 @@ from gateway.delivery.lane import Lane
 from gateway.delivery.matching import Matcher
 from gateway.delivery.parcel import Delivery, delivery_of
 from gateway.errors import LeaseLost, StoreError, StoreUnavailable
-from gateway.store.lease import TTL_MS, Lease
+from gateway.store.lease import TTL_MS, Held, Lease
 from gateway.store.log import Entry, PartitionLog
 from schemas.timestamps import parse_iso_ms
 
@@ -108,7 +108,7 @@ class Dispatcher:
     async def _run_forever(self) -> None:
         while True:
             try:
-                held = await self._lease.take()
+                held = await self._take_lease()
                 if not held.ours:
                     await asyncio.sleep(min(1.0, max(0.05, held.left_ms / 1000)))
                     continue
@@ -121,6 +121,14 @@ class Dispatcher:
             except Exception:
                 log.exception("delivery.defect")
                 await asyncio.sleep(1)
+
+    async def _take_lease(self) -> Held:
+        try:
+            return await self._lease.take()
+        except asyncio.CancelledError:  # stopped while we asked: the store may have said yes, and nobody else could
+            with contextlib.suppress(StoreError):
+                await self._lease.give_back()
+            raise
 
     async def _deliver(self, epoch: int) -> None:
         tasks: list[asyncio.Task[None]] = []

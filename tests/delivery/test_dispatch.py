@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.support.delivering import Rig, numbers, rig, subscriber, until, wall_ms
+from tests.support.delivering import Rig, lane_status, numbers, rig, subscriber, until, wall_ms
 from tests.support.servers import Connection, Received, answering, response, serving
 
 OK = response("204 No Content")
@@ -200,8 +200,8 @@ def test_a_subscriber_that_hangs_stops_its_own_cursor_and_nobody_elses(tmp_path:
 
         async with rig(tmp_path) as r, serving(hang) as deaf, serving(answering(OK)) as server:
             await r.append(3000)
-            hanging = subscriber(deaf.port, "deaf", concurrency=4, timeout_s=3, retry_s=(60.0,))
-            lanes = (hanging, subscriber(server.port))
+            bad = subscriber(deaf.port, "deaf", concurrency=4, timeout_s=3, retry_s=(60.0,))
+            lanes = (bad, subscriber(server.port))
             async with r.delivering(*lanes):
                 await r.settled("crm", offered=3000)
                 await r.append(500, first=5000)
@@ -272,9 +272,7 @@ def test_410_ends_the_attempts_and_disables_the_subscriber(tmp_path: Path) -> No
 
                 await until(dead)
                 await r.append(5, first=100)
-                status = dispatcher.lane_status("crm")
-                assert status is not None
-                assert "410" in status["disabled"]
+                assert "410" in lane_status(dispatcher)["disabled"]
             assert len(server.requests) == 1
             line = await r.line()
             assert (line.dead, line.pending, line.unaccounted) == (1, 5, 0)

@@ -53,8 +53,11 @@ async def minutes(clock: Clock, count: int) -> None:
         await asyncio.sleep(0.11)  # a tick of every lane
 
 
-async def dead_hour(directory: Path, dead: int, rules: Rules) -> tuple[int, int, int]:
-    """Bytes held for ``dead`` subscribers after few events, after many, and how many events they had parked at most."""
+async def dead_for(directory: Path, dead: int, rules: Rules, *, long: int) -> tuple[int, int, int]:
+    """Bytes held for ``dead`` subscribers after few events, after many, and how many events they had parked at most.
+
+    ``long``: minutes before the first count.
+    """
     async with rig(directory) as r, refusing() as port, serving(answering(OK)) as server:
         clock = Clock()
         r.wall_ms, r.monotonic, r.breaker_rules = clock.wall_ms, clock.monotonic, rules
@@ -66,7 +69,7 @@ async def dead_hour(directory: Path, dead: int, rules: Rules) -> tuple[int, int,
         async with r.delivering(*lanes, subscriber(server.port, "alive", order="key")):
             await arrive(r, FEW, 0)
             await r.settled("alive", offered=FEW)
-            await minutes(clock, 60)
+            await minutes(clock, long)
             few = await held_bytes(r, names)
             slowest_s = 0.0
             for part in range(9):
@@ -74,7 +77,7 @@ async def dead_hour(directory: Path, dead: int, rules: Rules) -> tuple[int, int,
                 await arrive(r, (MANY - FEW) // 9, 1_000 * (part + 1))
                 await r.settled("alive", offered=FEW + (part + 1) * (MANY - FEW) // 9)
                 slowest_s = max(slowest_s, time.monotonic() - began_s)
-                await minutes(clock, 7)
+                await minutes(clock, 2)
             many = await held_bytes(r, names)
             assert slowest_s < 5, "the living one hears nothing of the others"
             parked = [int(await r.store.call("HLEN", r.keys.subscriber(name).parked)) for name in names]
@@ -92,7 +95,7 @@ async def dead_hour(directory: Path, dead: int, rules: Rules) -> tuple[int, int,
 
 def test_dead_subscribers_cost_the_store_nothing_that_grows_with_events(tmp_path: Path) -> None:
     """With 99 of 100 dead for an hour and more: not a byte per event beyond the log; the 100th gets all, promptly."""
-    few, many, waiting = asyncio.run(dead_hour(tmp_path, DEAD, Rules()))
+    few, many, waiting = asyncio.run(dead_for(tmp_path, DEAD, Rules(), long=60))
     print(f"{few} bytes after {FEW} events, {many} after {MANY}; at most {waiting} parked and held each")
     # what remains is a handful of parked events each; their histories grow by an attempt with every probe
     assert (many - few) / (MANY - FEW) / DEAD < 1.0
@@ -101,5 +104,5 @@ def test_dead_subscribers_cost_the_store_nothing_that_grows_with_events(tmp_path
 
 def test_without_the_breaker_they_would_cost_bytes_for_every_event(tmp_path: Path) -> None:
     """The positive control: the same measurement sees what each event costs when nothing holds them back."""
-    few, many, _ = asyncio.run(dead_hour(tmp_path, 3, Rules(trip_failures=1_000_000, rate_over=1_000_000)))
+    few, many, _ = asyncio.run(dead_for(tmp_path, 3, Rules(trip_failures=1_000_000, rate_over=1_000_000), long=5))
     assert (many - few) / (MANY - FEW) / 3 > 50

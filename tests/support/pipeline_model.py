@@ -230,10 +230,11 @@ class PipelineModel(RuleBasedStateMachine):
                 return
             await self._pass(step_s)
             step_s = min(step_s * 1.1, 1_000.0)
-        for name in NAMES:
-            for dispatcher in self.dispatchers:
-                note(f"{name}: {await self.rig.line(name)} {dispatcher.lane_status(name)}")
-        raise AssertionError("it never drains")
+        what = [f"{name}: {await self.rig.line(name)} {self._lanes(name)}" for name in NAMES]
+        raise AssertionError(f"it never drains: {what}")
+
+    def _lanes(self, name: str) -> list[dict[str, Any] | None]:
+        return [dispatcher.lane_status(name) for dispatcher in self.dispatchers]
 
     async def _check(self) -> None:
         every = {event for event, _ in self.logged}
