@@ -21,7 +21,7 @@ from gateway.intake.committer import Committer
 from gateway.intake.endpoint import Endpoint, Inlet
 from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
-from gateway.operate.access import Access, admin_token
+from gateway.operate.access import Access, all_tokens
 from gateway.operate.api import api_routes, exception_handlers, openapi_config
 from gateway.operate.dashboard import page_routes
 from gateway.operate.desk import Desk
@@ -109,7 +109,7 @@ class Gateway:
             deliveries=self,
         )
         self.access = Access(
-            (*config.gateway.tokens, admin_token(data_dir(config) / "admin_token")),
+            all_tokens(config.gateway.tokens, data_dir(config) / "admin_token"),
             monotonic=time.monotonic,
             secure_cookie=(config.gateway.public_url or "").startswith("https://"),
         )
