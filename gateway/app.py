@@ -15,7 +15,7 @@ from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
 
 from adapters.registry import BrokenAdapter, find
-from gateway.config import Config, SourceSettings, SubscriberSettings, load
+from gateway.config import Config, SourceSettings, SubscriberSettings, Token, load
 from gateway.config_file.document import read_dotenv
 from gateway.config_file.written import Read, read_written
 from gateway.delivery.dispatcher import Dispatcher
@@ -29,7 +29,7 @@ from gateway.intake.committer import Committer
 from gateway.intake.endpoint import Endpoint, Inlet
 from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
-from gateway.operate.access import Access, admin_token
+from gateway.operate.access import Access, all_tokens
 from gateway.operate.api import api_routes, exception_handlers, openapi_config, reload, replays, subscribers
 from gateway.operate.dashboard import page_routes
 from gateway.operate.desk import Desk
@@ -115,9 +115,8 @@ class Gateway:
             stats=self.endpoint.stats,
             deliveries=self,
         )
-        self._admin_token = admin_token(data_dir(config) / "admin_token")
         self.access = Access(
-            (*config.gateway.tokens, self._admin_token),
+            self._tokens(config),
             monotonic=time.monotonic,
             secure_cookie=(config.gateway.public_url or "").startswith("https://"),
         )
@@ -127,7 +126,7 @@ class Gateway:
             config,
             read=lambda: load(config.path, os.environ),
             replace_sources=lambda wanted: self.endpoint.replace(_inlets(wanted)),
-            replace_tokens=lambda wanted: self.access.replace((*wanted.gateway.tokens, self._admin_token)),
+            replace_tokens=lambda wanted: self.access.replace(self._tokens(wanted)),
             replace_subscribers=self.roster.use_file,
         )
         self.subscribers = Subscribers(
@@ -163,6 +162,10 @@ class Gateway:
         self.app = self._app()
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
+
+    @staticmethod
+    def _tokens(config: Config) -> tuple[Token, ...]:
+        return tuple(all_tokens(config.gateway.tokens, data_dir(config) / "admin_token"))
 
     def _lane(self, keys: Keys, partition_log: PartitionLog, guard: Guard, subscriber: SubscriberSettings) -> Lane:
         store = SubscriberStore(self.store, keys, subscriber.name)

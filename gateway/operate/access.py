@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+import structlog
 
 from gateway.config import Token, hash_token
 from gateway.errors import ConfigError
+
+log = structlog.get_logger("gateway.operate")
 
 Role = Literal["read", "operate"]
 
@@ -149,6 +152,21 @@ def is_csrf_token(identity: Identity, given: str) -> bool:
     """Whether a change asked for by a browser comes from one of our own pages."""
     wanted = identity.session.csrf_token if identity.session else ""
     return wanted != "" and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
+
+
+def all_tokens(configured: Sequence[Token], path: Path) -> tuple[Token, ...]:
+    """The tokens of the configuration, and the one in the file ``path`` (``admin_token``).
+
+    Raises ``ConfigError`` where that file cannot be had, unless the configuration has a token that may operate: with a
+    store elsewhere there may be no directory that can be written to, as in a container.
+    """
+    try:
+        return (*configured, admin_token(path))
+    except ConfigError as error:
+        if not any(token.role == "operate" for token in configured):
+            raise
+        log.warning("operate.no_admin_token", why=str(error), instead="the tokens of the configuration")
+        return tuple(configured)
 
 
 def admin_token(path: Path) -> Token:

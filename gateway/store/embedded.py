@@ -39,6 +39,10 @@ MAX_SOCKET_PATH_BYTES = 100
 LAUNCHES = 5
 """How often a server that was killed while it loaded is started again in one go."""
 
+STOP_S = 5.0
+"""How long a stop waits for the server to end. Nothing is lost if it takes longer (everything is fsynced), and whoever
+comes next waits for its lock; but a gateway that outstays its stop is killed."""
+
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -180,7 +184,7 @@ class EmbeddedStore:
         os.close(self._users)
         self._users = None
         if self.child is not None and last:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + STOP_S
             while self.child.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110  # a process, no event
                 await asyncio.sleep(0.01)
 

@@ -16,14 +16,14 @@ from gateway.errors import StoreError
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from gateway.store.ledger import subscribers_of
-from gateway.store.log import received_ms
+from gateway.store.log import page_of, received_ms
 
 log = structlog.get_logger("gateway.store")
 
 LOOK_S = 1.0
 TRIM_S = 5.0
 PAGE = 200
-"""Entries a trim step looks at: a few hundred microseconds of the store's time."""
+"""Entries a trim step looks at, fewer if they are large: a few hundred microseconds of the store's time."""
 
 MAX_PAGES = 200
 """Steps of one round; the rest waits for the next."""
@@ -79,6 +79,8 @@ class Housekeeping:
                 await work()
             except StoreError as error:
                 log.debug("store.housekeeping", why=str(error))
+            except Exception:  # a defect in one round must not end them all: the store would fill without a word
+                log.exception("store.housekeeping")
 
     async def look_at_memory(self) -> None:
         """Stop the intake at 85 % of ``maxmemory``, let it go on below."""
@@ -106,10 +108,14 @@ class Housekeeping:
         for name in sorted(names):
             each = keys.subscriber(name)
             wanted += (each.sub, each.parked, each.held, each.dead)
+        # What the slowest subscriber has not read is needed: a log it holds back is not read over and over in vain.
+        cursors = await self._store.many([("HGET", keys.subscriber(name).sub, "cursor") for name in names])
+        last = f"{min(int(cursor or 0) for cursor in cursors)}-0" if cursors else "+"
+        page_events = await page_of(self._store, keys, PAGE)
         removed, after = 0, 0
         for _ in range(MAX_PAGES):
             excess = int(await self._store.call("HGET", keys.state, "log_bytes") or 0) - limit_bytes
-            page = await self._store.call("XRANGE", keys.log, f"{after + 1}-0", "+", "COUNT", PAGE)
+            page = await self._store.call("XRANGE", keys.log, f"{after + 1}-0", last, "COUNT", page_events)
             seqs = []
             for entry_id, fields in page:
                 old = received_ms(fields[1]) < oldest_ms

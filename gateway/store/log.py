@@ -12,6 +12,9 @@ from gateway.store.layout import Keys
 from schemas.timestamps import parse_iso_ms
 
 COMMITTER_TTL_S = 86_400
+PAGE_BYTES = 4 * 1024 * 1024
+"""About how much of a log is looked at in one step: a few milliseconds, and no more memory than that."""
+
 REJECTED_CAP_BYTES = 16 * 1024 * 1024
 
 
@@ -179,6 +182,13 @@ class PartitionLog:
     async def last(self) -> int:
         """The last sequence number given."""
         return int(await self._store.call("HGET", self.keys.state, "seq") or 0)
+
+
+async def page_of(store: Store, keys: Keys, most: int) -> int:
+    """How many entries make a page of about ``PAGE_BYTES``, at most ``most``: events can be large, all of them."""
+    size, entries = await store.many([("HGET", keys.state, "log_bytes"), ("XLEN", keys.log)])
+    mean = int(size or 0) // max(1, int(entries))
+    return max(1, min(most, PAGE_BYTES // max(1, mean)))
 
 
 class _Received(msgspec.Struct):

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
+from gateway.store.log import page_of
 
 PAGE = 1_000
 
@@ -38,11 +39,12 @@ async def recount(store: Store, keys: Keys, names: set[str], upto: int) -> Recou
     """Count one partition again, up to the sequence number ``upto``. Raises ``StoreUnavailable``."""
     missing: list[int] = []
     entries, after = 0, 0
+    page = await page_of(store, keys, PAGE)
     while True:
-        seen, last, *holes = await store.script("scan", [keys.log], [after, upto, PAGE, int(entries > 0)])
+        seen, last, *holes = await store.script("scan", [keys.log], [after, upto, page, int(entries > 0)])
         missing.extend(holes)
         entries, after = entries + seen, last
-        if seen < PAGE:
+        if seen < page:
             break
     if entries and after < upto:
         missing.extend(range(after + 1, min(upto + 1, after + 1 + PAGE)))

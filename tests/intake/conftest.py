@@ -33,6 +33,10 @@ adapter = "flexengage"
 accounts = ["yourBrandId"]
 public_key = "file:flex.pem"
 
+[sources.receipts-fetched]
+adapter = "flexengage"
+accounts = ["yourBrandId"]
+
 [sources.other-brand]
 adapter = "flexengage"
 accounts = ["anotherBrandId"]

@@ -346,7 +346,7 @@ def test_many_requests_at_once(valkey: StoreServer) -> None:
 
             async def disturb() -> None:
                 while True:
-                    await asyncio.sleep(0.003)
+                    await asyncio.sleep(0.02)
                     made.proxy.cut()
 
             disturbing = asyncio.create_task(disturb())

@@ -63,6 +63,26 @@ def test_another_brands_genuine_signature(gateway: Served) -> None:
     assert other.body == answer.body
 
 
+@pytest.mark.parametrize(
+    "key_url",
+    [
+        None,
+        "",
+        "https://127.0.0.1/key.pem",
+        "http://assets.webhooks.flexengage.com/key.pem",
+        "https://assets.webhooks.flexengage.com.example.com/key.pem",
+        "https://assets.webhooks.flexengage-test.com/key.pem",
+    ],
+)
+def test_a_key_from_elsewhere(gateway: Served, key_url: str | None) -> None:
+    """A sender that names his own key, or none, is answered as any other forger, and nothing is fetched for him."""
+    body, headers = receipt()
+    del headers["x-fr-wh-pk"]
+    answer = gateway.post("/in/receipts-fetched", body, headers | ({} if key_url is None else {"x-fr-wh-pk": key_url}))
+    assert (answer.status, answer.problem()) == (401, "not_proven")
+    assert answer.body == gateway.post("/in/br", b"").body
+
+
 @pytest.mark.parametrize("token", ["", "/x", f"/{PATH_TOKEN[:-1]}", f"/{PATH_TOKEN}x", f"/{PATH_TOKEN.upper()}"])
 def test_a_wrong_path_token(gateway: Served, token: str) -> None:
     """No token and a wrong one are answered alike, and like a wrong signature: 401, never 404."""

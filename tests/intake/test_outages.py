@@ -96,6 +96,23 @@ def test_a_store_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monkey
         assert gateway.ledger().unaccounted == 0
 
 
+def test_a_slow_store_is_not_a_slow_body(tmp_path: Path) -> None:
+    """The time for the body ends with the body: a request that is all there waits for its fsync as long as we wait."""
+    config = '[gateway]\nbody_timeout = "100ms"\n' + CONFIG
+    statuses: list[int] = []
+    with running("valkey") as server, serving(tmp_path, config.format(url=server.url), ENV) as gateway:
+        assert send(gateway, fresh()) == 200
+        server.pause()
+        started_s = time.monotonic()
+        waiting = threading.Thread(target=lambda: statuses.append(send(gateway, fresh())))
+        waiting.start()
+        eventually(lambda: time.monotonic() > started_s + 0.4)
+        assert statuses == []
+        server.resume()
+        waiting.join()
+        assert statuses == [200]
+
+
 def test_a_store_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 85 % of its memory nothing new comes in, before the store itself refuses; with room it opens again."""
     monkeypatch.setattr(housekeeping_module, "LOOK_S", 0.02)

@@ -8,7 +8,16 @@ import pytest
 
 from gateway.config import Token, hash_token
 from gateway.errors import ConfigError
-from gateway.operate.access import LOGIN_TTL_S, MAX_SESSIONS, SESSION_TTL_S, Access, Identity, admin_token, may
+from gateway.operate.access import (
+    LOGIN_TTL_S,
+    MAX_SESSIONS,
+    SESSION_TTL_S,
+    Access,
+    Identity,
+    admin_token,
+    all_tokens,
+    may,
+)
 
 
 class Clock:
@@ -140,6 +149,23 @@ def test_an_admin_token_that_is_none_is_a_mistake_to_mend(tmp_path: Path) -> Non
         admin_token(link)
     with pytest.raises(ConfigError, match="cannot be kept there"):
         admin_token(path / "admin_token")
+
+
+def test_without_a_place_for_the_file_the_configured_tokens_do(tmp_path: Path) -> None:
+    """A container with a store elsewhere may have no directory to write to. Whoever can operate there needs no file;
+    a gateway nobody could operate does not start.
+
+    Story: with redis:// and /config mounted read-only, as the Dockerfile says, the gateway refused to start."""
+    path = tmp_path / "file" / "admin_token"
+    path.parent.write_text("not a directory")
+    read = Token(name="look", role="read", secret_sha256=b"r")
+    operate = Token(name="ops", role="operate", secret_sha256=b"o")
+    assert all_tokens([read, operate], path) == (read, operate)
+    for configured in ([], [read]):
+        with pytest.raises(ConfigError, match="cannot be kept there"):
+            all_tokens(configured, path)
+    path.parent.unlink()
+    assert [token.name for token in all_tokens([read], path)] == ["look", "admin_token"]
 
 
 def test_all_who_start_at_once_get_the_same_admin_token(tmp_path: Path) -> None:

@@ -80,6 +80,8 @@ def test_no_page_lets_anything_in_from_outside(store_settings: StoreSettings) ->
                     assert "frame-ancestors 'none'" in policy
                     assert "unsafe" not in policy
                     assert answer.headers["x-content-type-options"] == "nosniff"
+                    kind = answer.headers["content-type"]
+                    assert kind.count("charset=utf-8") == kind.startswith("text/"), path  # said once
                     assert answer.headers["referrer-policy"] == "no-referrer"
                     assert answer.headers["cache-control"] == "no-store"
                     if not answer.headers["content-type"].startswith("text/html"):

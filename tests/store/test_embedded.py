@@ -242,6 +242,32 @@ def test_a_starter_that_stops_leaves_the_others_a_store(data: Path) -> None:
     asyncio.run(check())
 
 
+def test_a_server_that_hangs_does_not_hold_up_the_stop(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a dead disk it may never end; it keeps its lock, and the next one waits for it.
+
+    Story: a gateway whose store hung took 46 s to stop, and is killed after 10 s by Docker."""
+    monkeypatch.setattr(embedded_module, "STOP_S", 0.2)
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        async with using(data) as embedded, partition_of(embedded) as partition:
+            await partition.commit(event("a"))
+            assert embedded.child is not None
+            child = embedded.child
+            child.send_signal(signal.SIGSTOP)
+            started_s = loop.time()
+        try:
+            assert loop.time() - started_s < 2
+            assert alive(child.pid)
+        finally:
+            child.send_signal(signal.SIGCONT)
+            child.wait(DEADLINE_S)
+        async with using(data) as embedded, partition_of(embedded) as partition:
+            assert await eventually(partition.names) == ["a"]
+
+    asyncio.run(check())
+
+
 def test_a_long_path_gets_its_socket_elsewhere(data: Path) -> None:
     """Sockets have short names only; whoever asks for the same directory, however spelled, is told the same place."""
     deep = data / ("d" * 60) / ("e" * 60)

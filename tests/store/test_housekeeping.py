@@ -7,10 +7,13 @@ import pytest
 
 from gateway.config import StoreSettings
 from gateway.store import housekeeping as housekeeping_module
+from gateway.store import log as log_module
 from gateway.store.connection import Store
 from gateway.store.housekeeping import Housekeeping
+from gateway.store.log import received_ms
 from gateway.store.parked import Change
 from gateway.store.quarantine import KeptRequests
+from gateway.store.recount import recount
 from tests.store.partition import NOW_MS, Partition, Subscriber, bury, dead, event, hash_of, kept, park
 from tests.support.stores import Kind, StoreServer, running
 
@@ -134,6 +137,88 @@ def test_a_long_log_is_trimmed_in_steps(server: StoreServer, monkeypatch: pytest
             assert [await keep.trim(keeping()) for _ in range(4)] == [15, 15, 5, 0]
             assert (await partition.ledger()).unaccounted == 0
             assert (await partition.account()).entries == 15
+
+    asyncio.run(check())
+
+
+def test_large_events_are_looked_at_a_few_at_a_time(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is bounded in bytes too, for retention and for the recount.
+
+    Story: with events of a megabyte every round of the retention read two hundred of them at once, and the gateway
+    grew from 86 to 401 MB over it."""
+    monkeypatch.setattr(log_module, "PAGE_BYTES", 10_000)
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            await partition.commit(*[aged(f"{number}", 9, pad_bytes=2_000) for number in range(1, 31)])
+            asked: list[int] = []
+            call, script = store.call, store.script
+
+            async def watched(*command: Any) -> Any:
+                if command[0] == "XRANGE":
+                    asked.append(command[-1])
+                return await call(*command)
+
+            async def watched_script(name: str, keys: list[str], args: list[Any]) -> Any:
+                if name == "scan":
+                    asked.append(args[2])
+                return await script(name, keys, args)
+
+            monkeypatch.setattr(store, "call", watched)
+            monkeypatch.setattr(store, "script", watched_script)
+            assert (await recount(store, partition.keys, set(), 30)).entries == 30
+            assert await keeper(store, partition).trim(keeping()) == 30
+            assert len(asked) > 10
+            assert max(asked) == 4
+
+    asyncio.run(check())
+
+
+def test_a_log_that_is_held_back_is_not_read_in_vain(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the slowest subscriber has not read cannot go, so it is not looked at: being behind costs the store nothing.
+
+    Story: with a million events waiting, forty thousand of them were read and decoded every five seconds."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            subscriber = await partition.subscriber()
+            await Subscriber(partition, "other", subscriber.epoch).store.subscribe(0, NOW_MS)
+            await partition.commit(*[aged(f"{number}", 9) for number in range(1, 31)])
+            await subscriber.settle(30, delivered=30)
+            decoded: list[bytes] = []
+
+            def watched(event_json: bytes) -> int:
+                decoded.append(event_json)
+                return received_ms(event_json)
+
+            monkeypatch.setattr(housekeeping_module, "received_ms", watched)
+            assert await keeper(store, partition).trim(keeping()) == 0
+            assert decoded == []
+
+    asyncio.run(check())
+
+
+def test_a_round_that_ends_in_a_defect_is_not_the_last(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a round meets, the next one comes: else the log would grow, or the intake stay shut, without a word."""
+    monkeypatch.setattr(housekeeping_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(housekeeping_module, "TRIM_S", 0.01)
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            await partition.commit(aged("a", 3))
+            await store.call("SET", partition.keys.quarantine, "somebody else's")  # WRONGTYPE, which is none of ours
+            keep = keeper(store, partition)
+            await keep.start(keeping())
+            await asyncio.sleep(0.1)
+            await store.call("DEL", partition.keys.quarantine)
+            await partition.commit(aged("b", 3))
+            async with asyncio.timeout(5):
+                while await partition.names():
+                    await asyncio.sleep(0.01)
+            await keep.stop()
 
     asyncio.run(check())
 

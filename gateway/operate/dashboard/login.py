@@ -31,7 +31,7 @@ def open_routes(access: Access) -> list[Any]:
     async def style() -> Response[bytes]:
         return Response(
             static("style.css"),
-            media_type="text/css; charset=utf-8",
+            media_type="text/css",
             headers={**HEADERS, "Cache-Control": "max-age=60"},
         )
 

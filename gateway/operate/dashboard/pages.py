@@ -27,7 +27,7 @@ def routes(desk: Desk) -> list[Any]:
 
     @get("/static/page.js")
     async def script() -> Response[bytes]:
-        return Response(static("page.js"), media_type="text/javascript; charset=utf-8", headers=HEADERS)
+        return Response(static("page.js"), media_type="text/javascript", headers=HEADERS)
 
     @get("/", media_type=MediaType.HTML)
     async def home(request: Request[Any, Any, Any]) -> Response[str]:

@@ -41,7 +41,7 @@ def page(
     return Response(
         _ENVIRONMENT.get_template(template).render(**values),
         status_code=status_code,
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers={**HEADERS, **(headers or {})},
     )
 
