@@ -169,7 +169,15 @@ class Gateway:
 
     def _lane(self, keys: Keys, partition_log: PartitionLog, guard: Guard, subscriber: SubscriberSettings) -> Lane:
         store = SubscriberStore(self.store, keys, subscriber.name)
-        return Lane(subscriber, store, partition_log, guard, wall_ms=wall_ms, monotonic=time.monotonic)
+        return Lane(
+            subscriber,
+            store,
+            partition_log,
+            guard,
+            wall_ms=wall_ms,
+            monotonic=time.monotonic,
+            rate_share=1 / len(self.keys),  # each partition has a lane of its own
+        )
 
     def _read_written(self, name: str, written: Mapping[str, Any]) -> Read:
         dotenv, _ = read_dotenv(self.config.path.parent)

@@ -39,6 +39,8 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
     probe_ms: int = 0
     """When the next probe is due."""
     wait_s: float = 0.0
+    asked_s: float = 0.0
+    """What its ``Retry-After`` asked for, up to a day: nobody is called sooner than asked."""
     failures: int = 0
     """In a row, when it opened."""
     cause: str = ""
@@ -62,7 +64,8 @@ class Breaker:
     def probe_due(self, now_ms: int) -> bool:
         """Whether one event may go to find out. A probe further ahead than any wait was set before the clock jumped."""
         ahead_ms = self.state.probe_ms - now_ms
-        return self.state.open and (ahead_ms <= 0 or ahead_ms > self._rules.longest_wait_s * 3_000)
+        longest_s = max(self._rules.longest_wait_s, self.state.asked_s)
+        return self.state.open and (ahead_ms <= 0 or ahead_ms > 3_000 * longest_s)
 
     def note(self, outcome: Outcome, now_ms: int) -> bool:
         """An ordinary attempt has ended. True if the breaker opened by it."""
@@ -102,8 +105,9 @@ class Breaker:
         self.state = BreakerState(
             open=True,
             since_ms=since_ms,
-            probe_ms=now_ms + round(max(wait_s, min(asked_s, self._rules.longest_wait_s)) * 1000),
+            probe_ms=now_ms + round(max(wait_s, asked_s) * 1000),
             wait_s=wait_s,
+            asked_s=asked_s,
             failures=max(self._in_a_row, self.state.failures),
             cause=outcome.cause,
         )

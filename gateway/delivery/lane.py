@@ -75,6 +75,7 @@ class Lane:
         monotonic: Callable[[], float],
         jitter: Callable[[], float] = random.random,
         breaker_rules: Rules | None = None,
+        rate_share: float = 1.0,
     ) -> None:
         self.settings = settings
         self.name = settings.name
@@ -92,7 +93,7 @@ class Lane:
         self._rules = breaker_rules or Rules()
         self._sender: Sender | None = None
         self._attempts = len(settings.retry_s) + 1
-        self._pace = Pace(settings.rate_per_s, monotonic=monotonic)
+        self._pace = Pace(settings.rate_per_s and settings.rate_per_s * rate_share, monotonic=monotonic)
         self.paused = ""
         self.lost: StoreError | None = None
         self._pause_to_save = ""
