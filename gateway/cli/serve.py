@@ -78,6 +78,7 @@ async def _serve(
     import uvicorn
 
     from gateway.app import Gateway
+    from gateway.intake.wire import Protocol
 
     address: tuple[str, int] = bound.getsockname()[:2]
     gateway = Gateway(config, role=role, listen=address)
@@ -92,7 +93,7 @@ async def _serve(
     server = Server(
         uvicorn.Config(
             gateway.asgi,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             access_log=False,  # it would log paths, which may hold tokens
