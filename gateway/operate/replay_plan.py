@@ -130,7 +130,7 @@ async def _notes(sight: Sight, spec: ReplaySpec, withheld: int) -> list[str]:
             "fresh schedule, and are delivered without the header gateway-replay"
         )
     elif spec.subscriber and spec.to is None and not spec.wanted_only:
-        notes.append(f"the types and the condition of {spec.subscriber} are not asked (wanted_only would)")
+        notes.append(f"the types and the condition of {spec.subscriber} are not asked (--wanted would)")
     if withheld:
         notes.append(f"{withheld} of {CREDENTIAL_TYPE} match, but go only to who names this type")
     begins = [entries[0] for log in sight.logs if (entries := await log.read(0, 1))]
