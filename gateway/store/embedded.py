@@ -70,15 +70,23 @@ class EmbeddedStore:
     async def start(self) -> None:
         """Start the server or attach to a running one, and wait until it has loaded its data.
 
-        Raises ``StoreUnavailable`` with the end of the server's own log if it cannot run.
+        Raises ``StoreUnavailable``: what is wrong with the directory, or the end of the server's own log.
         """
+        try:
+            await self._start()
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the embedded store cannot use {error.filename or self.directory}: {error.strerror or error}"
+            ) from None
+        self._watch = asyncio.create_task(self._keep_running(), name="embedded store")
+
+    async def _start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Everybody who uses the server holds this one shared; who can have it alone at the end was the last.
         self._users = os.open(self.directory / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._users, fcntl.LOCK_SH)
         await self._bring_up()
-        self._watch = asyncio.create_task(self._keep_running(), name="embedded store")
 
     async def _bring_up(self) -> None:
         attached, launches = False, 0

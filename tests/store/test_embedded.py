@@ -262,6 +262,7 @@ def test_a_server_that_hangs_does_not_hold_up_the_stop(data: Path, monkeypatch: 
         finally:
             child.send_signal(signal.SIGCONT)
             child.wait(DEADLINE_S)
+            monkeypatch.undo()  # the next one may take its time
         async with using(data) as embedded, partition_of(embedded) as partition:
             assert await eventually(partition.names) == ["a"]
 
@@ -305,6 +306,24 @@ def test_a_server_that_cannot_run_says_why(data: Path) -> None:
                 pass
 
     asyncio.run(check())
+
+
+def test_a_directory_that_is_none_is_said_in_words(data: Path) -> None:
+    """A file in its place, or one where a file of ours should be: the path and the reason, no traceback."""
+
+    async def check(match: str) -> None:
+        with pytest.raises(StoreUnavailable, match=match):
+            async with using(data):
+                pass
+
+    data.write_text("a file")
+    asyncio.run(check(r"cannot use .*/data: File exists"))
+    data.unlink()
+    (data / "users").mkdir(parents=True)
+    asyncio.run(check(r"cannot use .*/data/users: Is a directory"))
+    (data / "users").rmdir()
+    (data / "lock").mkdir()
+    asyncio.run(check(r"cannot use .*/data/lock: Is a directory"))
 
 
 def test_a_full_disk_gets_its_ballast_back(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
