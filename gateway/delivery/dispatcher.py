@@ -28,6 +28,10 @@ from schemas.timestamps import parse_iso_ms
 log = structlog.get_logger("gateway.delivery")
 
 READ_EVENTS = 256
+READ_BYTES = 8 * 1024 * 1024
+FIRST_READ_EVENTS = 32
+"""A read takes as many events as fit into ``READ_BYTES`` by the size of those read last; the first one knows none."""
+
 BLOCK_MS = 1_000
 RENEW_S = TTL_MS / 3_000
 STOP_S = 10.0
@@ -59,6 +63,7 @@ class Dispatcher:
         self._age_clock = AgeClock(wall_ms=wall_ms, monotonic=monotonic)
         self._monotonic = monotonic
         self._epoch = 0
+        self._read_events = FIRST_READ_EVENTS
         self._applying = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._live: dict[str, Lane] = {}
@@ -239,12 +244,13 @@ class Dispatcher:
                 await self._stir.wait()
                 continue
             for place, lanes in places.items():
+                most = self._read_events
                 entries = await self._read(place)
                 self._feed(entries, lanes)
                 for lane in lanes:
                     if self._lanes.get(lane.name) is not lane:
                         continue  # replaced meanwhile
-                    self._join(lane, at_end=len(entries) < READ_EVENTS)
+                    self._join(lane, at_end=len(entries) < most)
 
     def _join(self, lane: Lane, *, at_end: bool) -> None:
         if not lane.has_room:
@@ -259,10 +265,15 @@ class Dispatcher:
     async def _read(self, after: int, *, block_ms: int | None = None) -> list[Entry]:
         while True:
             try:
-                return await self._log.read(after, READ_EVENTS, block_ms=block_ms)
+                entries = await self._log.read(after, self._read_events, block_ms=block_ms)
             except StoreUnavailable as error:
                 log.warning("delivery.read", why=str(error))
                 await asyncio.sleep(0.2)
+                continue
+            if entries:
+                size_bytes = sum(len(entry.event_json) + len(entry.raw_json) for entry in entries)
+                self._read_events = max(1, min(READ_EVENTS, READ_BYTES * len(entries) // size_bytes))
+            return entries
 
     def _feed(self, entries: Sequence[Entry], lanes: Sequence[Lane]) -> None:
         """Hand what was read to lanes that all stand before it, or partly in it."""

@@ -239,7 +239,7 @@ class Endpoint:
 
     def _check_room(self) -> None:
         if not self._has_room():
-            raise StoreUnavailable("the store is nearly full")
+            raise StoreUnavailable("the store is nearly full, or no longer durable")
 
     async def _keys_for(self, adapter: Adapter, request: Request, source: Source) -> Keys:
         url = adapter.key_wanted(request, source)

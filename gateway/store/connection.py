@@ -101,13 +101,20 @@ class Store:
                 + ", ".join(line for _, line in WANTED.values())
                 + ", say assume_durable = true under [store]"
             ) from None
-        pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
-        self.live_settings = {_text(name): _text(value) for name, value in pairs}
         try:
-            check_settings(self.live_settings)
+            self._check(answer)
         except NotDurable:
             await connection.disconnect()
             raise
+
+    def _check(self, answer: list[Any]) -> None:
+        self.live_settings = {_text(name): _text(value) for name, value in zip(answer[::2], answer[1::2], strict=True)}
+        check_settings(self.live_settings)
+
+    async def check_durability(self) -> None:
+        """Read the server's settings again. Raises ``NotDurable``, ``StoreUnavailable``."""
+        if self.settings.durability == "fsync" and not self.settings.assume_durable:
+            self._check(await self.call("CONFIG", "GET", *WANTED))
 
     async def script(self, name: str, keys: list[str], args: list[Any]) -> Any:
         """Run ``lua/<name>.lua``. Raises ``StoreUnavailable``; ``ResponseError`` where the script itself refuses.

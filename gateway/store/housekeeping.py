@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from gateway.config import StoreSettings
-from gateway.errors import StoreError
+from gateway.errors import NotDurable, StoreError
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from gateway.store.ledger import subscribers_of
@@ -59,9 +59,9 @@ class Housekeeping:
     async def start(self, settings: StoreSettings) -> None:
         """Look at the memory once, then go on in the background."""
         with contextlib.suppress(StoreError):  # the next look is a second away
-            await self.look_at_memory()
+            await self.look()
         self._tasks = [
-            asyncio.create_task(self._every(LOOK_S, self.look_at_memory), name="store memory"),
+            asyncio.create_task(self._every(LOOK_S, self.look), name="store"),
             asyncio.create_task(self._every(TRIM_S, lambda: self.trim(settings)), name="retention"),
         ]
 
@@ -81,6 +81,20 @@ class Housekeeping:
                 log.debug("store.housekeeping", why=str(error))
             except Exception:  # a defect in one round must not end them all: the store would fill without a word
                 log.exception("store.housekeeping")
+
+    async def look(self) -> None:
+        """Stop the intake while the store is nearly full or no longer durable, let it go on when that is over.
+
+        Durability is read at every connection; this is for a setting that somebody changes on the running server.
+        """
+        try:
+            await self._store.check_durability()
+        except NotDurable as error:
+            if self.has_room:
+                log.error("store.not_durable", why=str(error), intake="stopped")
+            self.has_room = False
+            return
+        await self.look_at_memory()
 
     async def look_at_memory(self) -> None:
         """Stop the intake at 85 % of ``maxmemory``, let it go on below."""

@@ -259,6 +259,23 @@ def test_the_intake_stops_before_the_store_is_full_and_opens_again(store_kind: K
         asyncio.run(check())
 
 
+def test_the_intake_stops_while_the_store_is_not_durable(store_kind: Kind) -> None:
+    """Somebody who changes appendfsync on the running server stops the intake within a second, and only so long."""
+
+    async def check() -> None:
+        with running(store_kind) as server:
+            async with server.store() as store:
+                keep = keeper(store, Partition(store))
+                open_while = {}
+                for setting in ("always", "everysec", "no", "always"):
+                    await store.call("CONFIG", "SET", "appendfsync", setting)
+                    await keep.look()
+                    open_while[setting] = keep.has_room
+                assert open_while == {"always": True, "everysec": False, "no": False}
+
+    asyncio.run(check())
+
+
 def test_the_background_work_survives_a_store_that_is_away(store_kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     """A round that fails is made again later; stopping ends it at once."""
     monkeypatch.setattr(housekeeping_module, "LOOK_S", 0.01)
