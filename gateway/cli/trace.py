@@ -23,6 +23,7 @@ _STYLES = {
     "behind": "yellow",
     "held": "yellow",
     "due": "yellow",
+    "not_kept": "dim",
 }
 
 

@@ -8,17 +8,24 @@ from gateway.delivery.outcome import Outcome
 from gateway.delivery.parcel import Delivery
 from gateway.delivery.schedule import Again, Dead
 from gateway.store.dead_letters import DeadLetter
-from gateway.store.parked import HISTORY, Attempt, Change, Parked
+from gateway.store.parked import HISTORY, Attempt, Change, Late, Parked
 
 DETAIL_CHARS = 500
 """Of a failure's sentence, what a parked event keeps."""
 
 
-def attempt_of(outcome: Outcome, now_ms: int) -> Attempt:
-    """One attempt, for the history."""
-    return Attempt(
-        at_ms=now_ms, cause=outcome.cause, status=outcome.status, duration_ms=round(outcome.duration_s * 1000)
+def late_after(before: Parked, outcome: Outcome, now_ms: int, *, counts: bool = True) -> Late:
+    """What is remembered of an event's attempts after one more: the newest ``HISTORY``, and how many came before."""
+    attempt = Attempt(
+        number=before.attempt + 1,
+        at_ms=now_ms,
+        cause=outcome.cause,
+        status=outcome.status,
+        duration_ms=round(outcome.duration_s * 1000),
+        probe=not counts,
     )
+    known = (*before.history, attempt)
+    return Late(history=known[-HISTORY:], forgotten=before.forgotten + max(0, len(known) - HISTORY))
 
 
 def parked_change(
@@ -32,6 +39,7 @@ def parked_change(
     counts: bool,
 ) -> Change:
     """Park ``delivery`` until ``step`` is due. ``counts``: whether the attempt used one up (a probe does not)."""
+    late = late_after(before, outcome, now_ms, counts=counts)
     info = Parked(
         attempt=before.attempt + counts,
         first_failed_ms=before.first_failed_ms or now_ms,
@@ -43,7 +51,8 @@ def parked_change(
         status=outcome.status,
         detail=outcome.detail[:DETAIL_CHARS],
         last_attempt_ms=now_ms,
-        history=(*before.history, attempt_of(outcome, now_ms))[-HISTORY:],
+        history=late.history,
+        forgotten=late.forgotten,
     )
     return Change(operation, delivery.seq, before.key, step.due_ms, msgspec.json.encode(info))
 
@@ -64,6 +73,7 @@ def dead_change(
     now_ms: int,
 ) -> Change:
     """Make it a dead letter, with its cause and the last answer."""
+    late = late_after(before, outcome, now_ms)
     letter = DeadLetter(
         seq=delivery.seq,
         event_id=delivery.event_id,
@@ -75,12 +85,12 @@ def dead_change(
         attempts=before.attempt + 1,
         first_failed_ms=before.first_failed_ms or now_ms,
         died_ms=now_ms,
-        history=(*before.history, attempt_of(outcome, now_ms))[-HISTORY:],
+        history=late.history,
+        forgotten=late.forgotten,
     )
     return Change(operation, delivery.seq, before.key, now_ms, msgspec.json.encode(letter), outcome.answer)
 
 
 def done_change(delivery: Delivery, before: Parked, outcome: Outcome, now_ms: int) -> Change:
     """A parked event was delivered; its history goes to the subscriber's list of such."""
-    history = (*before.history, attempt_of(outcome, now_ms))[-HISTORY:]
-    return Change("done", delivery.seq, before.key, 0, msgspec.json.encode(history))
+    return Change("done", delivery.seq, before.key, 0, msgspec.json.encode(late_after(before, outcome, now_ms)))

@@ -8,8 +8,10 @@ from schemas.timestamps import format_ms
 def attempt_item(attempt: Attempt) -> AttemptItem:
     """One of them."""
     return AttemptItem(
+        number=attempt.number,
         at=format_ms(attempt.at_ms),
         cause=attempt.cause or None,
         status=attempt.status,
         duration_ms=attempt.duration_ms,
+        probe=attempt.probe,
     )

@@ -5,7 +5,6 @@ they say today; where they changed since, the state says that it is not certain.
 """
 
 import asyncio
-from collections.abc import Sequence
 
 import msgspec
 
@@ -22,7 +21,7 @@ from gateway.operate.views import DeliveryState
 from gateway.operate.wanting import judge
 from gateway.store.dead_letters import split
 from gateway.store.layout import SubscriberKeys
-from gateway.store.parked import Attempt, Parked
+from gateway.store.parked import Attempt, Late, Parked
 from schemas.timestamps import format_ms
 
 HISTORY_PAGE = 500
@@ -30,7 +29,8 @@ HISTORY_PAGES = 30
 """Late deliveries that are looked through: more than the store keeps."""
 
 _decode_parked = msgspec.json.Decoder(Parked).decode
-_decode_history = msgspec.json.Decoder(tuple[Attempt, ...]).decode
+_decode_late = msgspec.json.Decoder(Late).decode
+_NONE = Late(history=())
 
 
 class _Proof(msgspec.Struct, frozen=True):
@@ -109,7 +109,7 @@ async def _trace_subscriber(
     keys = sight.keys[found.partition].subscriber(name)
     place = await _place(sight, keys)
     steps = [_subscribed(place, seq)]
-    attempts: Sequence[Attempt] = ()
+    late = _NONE
     certain = state.certain
     words = state.words
     if state.state != "not_offered":
@@ -119,14 +119,14 @@ async def _trace_subscriber(
     if state.state == "held":
         steps.append(await _held(sight, found, keys))
     elif state.state in ("parked", "in_flight", "dead_letter"):
-        attempts = await _remembered(sight, keys, seq)
+        late = await _remembered(sight, keys, seq)
     elif state.state in ("delivered", "filtered"):
-        attempts = await _late_delivery(sight, keys, seq)
-        if attempts:
+        late = await _late_delivery(sight, keys, seq)
+        if late.history:
             state_name, certain = "delivered", True
-            words = f"{name} answered 2xx at attempt {len(attempts)}"
+            words = f"{name} answered 2xx at attempt {late.history[-1].number}"
             state = msgspec.structs.replace(state, state=state_name)
-    steps += [_attempted(number, each) for number, each in enumerate(attempts, 1)]
+    steps += _attempted(late)
     steps.append(_end(state, words))
     return SubscriberTrace(
         subscriber=name,
@@ -134,7 +134,8 @@ async def _trace_subscriber(
         certain=certain,
         words=words,
         steps=steps,
-        attempts=[attempt_item(each) for each in attempts],
+        attempts=[attempt_item(each) for each in late.history],
+        attempts_not_kept=late.forgotten,
     )
 
 
@@ -203,31 +204,41 @@ async def _held(sight: Sight, found: Found, keys: SubscriberKeys) -> TraceStep:
     return TraceStep(at=when, what="held", words=words + ("; its next attempt is due then" if when else ""))
 
 
-async def _remembered(sight: Sight, keys: SubscriberKeys, seq: int) -> Sequence[Attempt]:
+async def _remembered(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
     parked, dead = await sight.store.many([("HGET", keys.parked, seq), ("HGET", keys.dead, seq)])
-    if parked is not None:
-        return _decode_parked(parked).history
-    return () if dead is None else split(dead)[0].history
+    if parked is None and dead is None:
+        return _NONE
+    found = split(dead)[0] if parked is None else _decode_parked(parked)
+    return Late(history=found.history, forgotten=found.forgotten)
 
 
-async def _late_delivery(sight: Sight, keys: SubscriberKeys, seq: int) -> Sequence[Attempt]:
+async def _late_delivery(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
     """The attempts of an event that was delivered at a later one, if that is still remembered."""
     end = "+"
     for _ in range(HISTORY_PAGES):
         page = await sight.store.call("XREVRANGE", keys.history, end, "-", "COUNT", HISTORY_PAGE)
         for _, fields in page:
             if int(fields[1]) == seq:
-                return _decode_history(fields[3])
+                return _decode_late(fields[3])
         if len(page) < HISTORY_PAGE:
             break
         end = f"({page[-1][0].decode()}"
-    return ()
+    return _NONE
 
 
-def _attempted(number: int, attempt: Attempt) -> TraceStep:
-    took = f"after {attempt.duration_ms} ms"
-    result = f"delivered {took}" if not attempt.cause else f"{attempt.cause} {took}"
-    return TraceStep(at=format_ms(attempt.at_ms), what="attempt", words=f"attempt {number}: {result}")
+def _attempted(late: Late) -> list[TraceStep]:
+    steps = []
+    if late.forgotten:
+        words = f"{late.forgotten} earlier {'attempt is' if late.forgotten == 1 else 'attempts are'} not kept"
+        steps.append(TraceStep(at=None, what="not_kept", words=words))
+    return steps + [_attempt(each) for each in late.history]
+
+
+def _attempt(attempt: Attempt) -> TraceStep:
+    words = f"attempt {attempt.number}: {attempt.cause or 'delivered'} after {attempt.duration_ms} ms"
+    if attempt.probe:
+        words += "; a probe of the breaker, which used no attempt up"
+    return TraceStep(at=format_ms(attempt.at_ms), what="attempt", words=words)
 
 
 def _end(state: DeliveryState, words: str) -> TraceStep:

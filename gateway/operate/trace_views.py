@@ -16,7 +16,7 @@ class TraceStep(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="received, logged, subscribed, matched, not_matched, paused, breaker_open, behind, held, "
-            "attempt, due, dead_letter, delivered, filtered …",
+            "not_kept, attempt, due, dead_letter, delivered, filtered …",
             examples=["attempt"],
         ),
     ]
@@ -32,6 +32,7 @@ class SubscriberTrace(msgspec.Struct, frozen=True, kw_only=True):
     words: Annotated[str, Meta(description="The state as a sentence.")]
     steps: list[TraceStep]
     attempts: Annotated[list[AttemptItem], Meta(description="The newest 10 that are remembered, the oldest first.")]
+    attempts_not_kept: Annotated[Count, Meta(description="Earlier ones, of which only the number is known.")]
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):

@@ -179,10 +179,14 @@ class EventDetail(msgspec.Struct, frozen=True, kw_only=True):
 class AttemptItem(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt that was made."""
 
+    number: Annotated[Count, Meta(description="From 1, as the subscriber was told: `gateway-attempt`.")]
     at: Annotated[When, Meta(description="When it ended.")]
     cause: Annotated[str | None, Meta(description="Why it failed, normalised; null if it was delivered.")]
     status: Annotated[int | None, Meta(description="The HTTP status, if there was an answer.")]
     duration_ms: Count
+    probe: Annotated[
+        bool, Meta(description="A breaker's probe that failed: it used no attempt up, so the next has its number.")
+    ]
 
 
 class DeadItem(msgspec.Struct, frozen=True, kw_only=True):

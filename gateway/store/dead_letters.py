@@ -25,6 +25,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     first_failed_ms: int
     died_ms: int
     history: tuple[Attempt, ...] = ()
+    forgotten: int = 0
+    """Attempts before those of ``history``."""
 
 
 class DeadLetters:

@@ -40,7 +40,7 @@ key                                written   what
                                              the held ones in log order. Exists only while that key is held
 ``{n}:sub:<name>:dead``            settle    hash: sequence number → JSON (``DeadLetter``), newline, last answer
 ``{n}:sub:<name>:died``            settle    sorted set: sequence number by time of death in ms; same members as dead
-``{n}:sub:<name>:history``         settle    stream: ``s`` sequence number, ``h`` JSON list of ``Attempt``, of events
+``{n}:sub:<name>:history``         settle    stream: ``s`` sequence number, ``h`` JSON (``Late``), of events
                                              delivered after more than one attempt; the newest 10 000
 ``{0}:replays``                    replay    hash: replay id → version, blank, JSON (``Replay``); the newest 200, all in
                                              partition 0. ``{0}:replays:open``: the set of those that are to run

@@ -25,12 +25,24 @@ HISTORY = 10
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt, as it is remembered."""
 
+    number: int
+    """As the subscriber was told (``gateway-attempt``), from 1."""
     at_ms: int
     """When it ended."""
     cause: str = ""
     """Empty if it was delivered."""
     status: int | None = None
     duration_ms: int = 0
+    probe: bool = False
+    """A breaker's failed probe: it used no attempt up, and the next one has the same number."""
+
+
+class Late(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an event was delivered that was not delivered at once, as the subscriber's list of such keeps it."""
+
+    history: tuple[Attempt, ...]
+    forgotten: int = 0
+    """Attempts before those of ``history``."""
 
 
 class Parked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,6 +64,8 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
     last_attempt_ms: int = 0
     history: tuple[Attempt, ...] = ()
+    forgotten: int = 0
+    """Attempts before those of ``history``."""
 
 
 Operation = Literal["park", "hold", "dead", "again", "done", "bury", "drop"]

@@ -7,16 +7,16 @@ from gateway.delivery.outcome import Outcome
 from gateway.delivery.parcel import Delivery
 from gateway.delivery.records import (
     DETAIL_CHARS,
-    attempt_of,
     dead_change,
     done_change,
     in_flight_change,
+    late_after,
     parked_change,
 )
 from gateway.delivery.schedule import Again, Dead
 from gateway.store.dead_letters import split
 from gateway.store.log import Entry
-from gateway.store.parked import HISTORY, Attempt, Parked
+from gateway.store.parked import HISTORY, Attempt, Late, Parked
 
 NOW = 1_800_000_000_000
 DELIVERY = Delivery(Entry(7, b"{}", b"{}"), "evt_7", "message.read", "k1")
@@ -30,15 +30,22 @@ def parked(info: bytes) -> Parked:
 
 
 def test_an_attempt_is_remembered_with_cause_status_and_time_taken() -> None:
-    """Milliseconds, and an empty cause if it was delivered."""
-    assert attempt_of(BAD, NOW) == Attempt(at_ms=NOW, cause="http_503", status=503, duration_ms=250)
-    assert attempt_of(GOOD, NOW).cause == ""
+    """Its number, milliseconds, and an empty cause if it was delivered."""
+    (bad,) = late_after(Parked(attempt=0), BAD, NOW).history
+    assert bad == Attempt(number=1, at_ms=NOW, cause="http_503", status=503, duration_ms=250)
+    (good,) = late_after(Parked(attempt=2), GOOD, NOW).history
+    assert (good.number, good.cause) == (3, "")
 
 
 @pytest.mark.parametrize(("counts", "attempt"), [(True, 3), (False, 2)])
 def test_a_failed_attempt_is_parked_with_what_is_known(counts: bool, attempt: int) -> None:
     """It keeps the first failure's time and the key, counts the attempt unless it was a probe, and is due in time."""
-    before = Parked(attempt=2, first_failed_ms=NOW - 9_000, key="k1", history=(attempt_of(BAD, NOW - 9_000),))
+    before = Parked(
+        attempt=2,
+        first_failed_ms=NOW - 9_000,
+        key="k1",
+        history=late_after(Parked(attempt=1), BAD, NOW - 9_000).history,
+    )
     change = parked_change("again", DELIVERY, before, BAD, Again(NOW + 5_000), NOW, counts=counts)
     assert (change.operation, change.seq, change.key, change.at_ms) == ("again", 7, "k1", NOW + 5_000)
     info = parked(change.info)
@@ -62,7 +69,20 @@ def test_what_a_subscriber_makes_us_keep_is_bounded() -> None:
         info = parked(change.info)
     assert len(info.detail) == DETAIL_CHARS
     assert [each.at_ms - NOW for each in info.history] == list(range(50 - HISTORY, 50))
-    assert info.attempt == 50
+    assert [each.number for each in info.history] == list(range(51 - HISTORY, 51))
+    assert (info.attempt, info.forgotten) == (50, 50 - HISTORY)
+    assert len(change.info) < 2_048
+    letter, _ = split(dead_change("bury", "crm", DELIVERY, info, BAD, Dead("http_503"), NOW).info + b"\n")
+    late = msgspec.json.decode(done_change(DELIVERY, info, GOOD, NOW).info, type=Late)
+    for ended in (letter, late):
+        assert (ended.forgotten, len(ended.history), ended.history[-1].number) == (51 - HISTORY, HISTORY, 51)
+
+
+def test_a_failed_probe_keeps_its_number_for_the_next_attempt() -> None:
+    """It is remembered as a probe, and used no attempt up."""
+    info = parked(parked_change("again", DELIVERY, Parked(attempt=2), BAD, Again(NOW), NOW, counts=False).info)
+    info = parked(parked_change("again", DELIVERY, info, BAD, Again(NOW), NOW, counts=True).info)
+    assert [(each.number, each.probe) for each in info.history] == [(3, True), (3, False)]
 
 
 def test_a_last_chance_stays_one() -> None:
@@ -81,7 +101,12 @@ def test_an_attempt_in_flight_is_parked_without_a_failure() -> None:
 
 def test_a_dead_letter_keeps_its_cause_and_the_last_answer_apart() -> None:
     """What is stored comes apart again, whatever newlines the answer holds."""
-    before = Parked(attempt=3, first_failed_ms=NOW - 60_000, key="k1", history=(attempt_of(BAD, NOW - 60_000),))
+    before = Parked(
+        attempt=3,
+        first_failed_ms=NOW - 60_000,
+        key="k1",
+        history=late_after(Parked(attempt=2), BAD, NOW - 60_000).history,
+    )
     change = dead_change("bury", "crm", DELIVERY, before, BAD, Dead("http_503"), NOW)
     assert (change.operation, change.key, change.answer) == ("bury", "k1", b"down\nfor repair")
     letter, answer = split(change.info + b"\n" + change.answer)
@@ -93,8 +118,8 @@ def test_a_dead_letter_keeps_its_cause_and_the_last_answer_apart() -> None:
 
 def test_a_late_delivery_hands_its_history_on() -> None:
     """Failures first, the delivery last."""
-    before = Parked(attempt=1, key="k1", history=(attempt_of(BAD, NOW - 5_000),))
+    before = Parked(attempt=1, key="k1", history=late_after(Parked(attempt=0), BAD, NOW - 5_000).history)
     change = done_change(DELIVERY, before, GOOD, NOW)
-    history = msgspec.json.decode(change.info, type=list[Attempt])
+    late = msgspec.json.decode(change.info, type=Late)
     assert (change.operation, change.key) == ("done", "k1")
-    assert [each.status for each in history] == [503, 200]
+    assert [(each.number, each.status) for each in late.history] == [(1, 503), (2, 200)]

@@ -38,12 +38,19 @@ class Staff:
         transport = httpx.ASGITransport(app=self.gateway.app, raise_app_exceptions=False)  # type: ignore[arg-type]  # same ASGI, another alias
         return httpx.AsyncClient(transport=transport, base_url="http://gateway.test", headers=headers)
 
-    async def log(self, event_type: str = "message.received", **fields: Any) -> Event:
-        """Log one event."""
-        event = make_event(next(self._numbers), event_type, **fields)
+    async def log(
+        self,
+        event_type: str = "message.received",
+        *,
+        event: Event | None = None,
+        raw: bytes = b'{"raw":1}',
+        **fields: Any,
+    ) -> Event:
+        """Log one event: a new one, unless it is given."""
+        event = event or make_event(next(self._numbers), event_type, **fields)
         logs = self.gateway.logs
         at = logs[partition_of(event.source, event.ordering_key, event.id, len(logs))]
-        new = NewEvent(event.id, event.source, 3_600, msgspec.json.encode(event), b'{"raw":1}')
+        new = NewEvent(event.id, event.source, 3_600, msgspec.json.encode(event), raw)
         await at.commit(at.next_batch(), Batch([new], [(event.source, "accepted", 1)], [], []))
         return event
 

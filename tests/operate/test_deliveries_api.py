@@ -18,7 +18,7 @@ async def fill(at: Office) -> list[str]:
     await at.subscribe("crm")
     await at.subscribe("app")
     key = key_hash("enviaai-br", "chat")
-    history = (Attempt(at_ms=NOW_MS, cause="http_500", status=500, duration_ms=7),)
+    history = (Attempt(number=1, at_ms=NOW_MS, cause="http_500", status=500, duration_ms=7),)
     changes = []
     for seq in (1, 2, 3):
         cause = "timeout" if seq == 1 else "http_500"

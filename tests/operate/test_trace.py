@@ -46,7 +46,47 @@ def test_an_event_that_was_delivered_late_shows_each_attempt(tmp_path: Path) -> 
             assert [each["cause"] for each in part["attempts"]] == ["http_500", "http_500", None]
             assert [each["status"] for each in part["attempts"]] == [500, 500, 204]
             assert part["attempts"] == sorted(part["attempts"], key=lambda each: each["at"])
+            assert [each["number"] for each in part["attempts"]] == [1, 2, 3]
+            assert part["attempts_not_kept"] == 0
             assert whats(part) == ["subscribed", "matched", "attempt", "attempt", "attempt", "delivered"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+def test_a_schedule_longer_than_what_is_kept_says_what_is_not(tmp_path: Path, delivered: bool) -> None:
+    """Of sixteen attempts the newest ten are shown under their own numbers, and the six before them are counted."""
+    failures = iter([FAIL] * (15 if delivered else 16))
+    refused: list[str] = []
+
+    async def script(connection: Connection) -> None:
+        while True:
+            event = (await connection.request()).headers["webhook-id"]
+            good = response("204 No Content")
+            await connection.write(next(failures, good) if event in refused else good)
+
+    async def run() -> None:
+        crm = {"retry": ["10ms"] * 15}
+        async with serving(script) as server, staff(tmp_path, {"crm": settings(server.port, **crm)}) as at:
+            refused.append((event := make_event(0)).id)
+            await at.log(event=event)
+            state = "delivered" if delivered else "dead_letter"
+
+            async def there() -> bool:
+                await at.log()  # what gets through keeps the breaker closed, so that no attempt is a probe
+                found = await at.trace(event)
+                return bool(found["state"] == state and found["certain"])
+
+            await until(there)
+            part = await at.trace(event)
+            assert (part["certain"], part["attempts_not_kept"]) == (True, 6)
+            assert [each["number"] for each in part["attempts"]] == list(range(7, 17))
+            assert whats(part)[2:4] == ["not_kept", "attempt"]
+            assert words(part, "not_kept") == "6 earlier attempts are not kept"
+            told = [step["words"] for step in part["steps"] if step["what"] == "attempt"]
+            assert [text.split(":")[0] for text in told] == [f"attempt {number}" for number in range(7, 17)]
+            end = "crm answered 2xx at attempt 16" if delivered else "given up after 16 attempts: crm answers 500"
+            assert words(part, part["state"]) == end
 
     asyncio.run(run())
 

@@ -9,7 +9,7 @@ _AT = "2026-02-03T12:00:00.412Z"
 _LATER = "2026-02-03T12:00:05.431Z"
 _DUE = "2026-02-03T12:05:07.118Z"
 
-_ATTEMPT = {"at": _LATER, "cause": "http_500", "status": 500, "duration_ms": 41}
+_ATTEMPT = {"number": 1, "at": _LATER, "cause": "http_500", "status": 500, "duration_ms": 41, "probe": False}
 _SETTINGS = {"url": "https://crm.example.com/hooks", "secrets": ["env:CRM_SECRET"], "types": ["message.*"]}
 _SUBSCRIBER: dict[str, Any] = {
     "name": "crm",
@@ -62,6 +62,7 @@ _TRACE = {
                 {"at": _DUE, "what": "due", "words": "crm answers 500; attempt 2 is due at 2026-02-03T12:05:07.118Z"},
             ],
             "attempts": [_ATTEMPT],
+            "attempts_not_kept": 0,
         }
     ],
 }
