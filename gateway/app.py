@@ -92,7 +92,7 @@ class Gateway:
             trusted_proxies=config.gateway.trusted_proxies,
             has_room=lambda: self.housekeeping.has_room,
         )
-        guard = Guard(own=(listen,))
+        guard = Guard(own=(listen,), public_url=config.gateway.public_url)
         owner = owner_name()
         self.dispatchers = [
             Dispatcher(
@@ -100,7 +100,7 @@ class Gateway:
                 lease=Lease(self.store, keys, owner),
                 subscribers=list(config.subscribers.values()),
                 make_lane=partial(self._lane, keys, each, guard),
-                most_lag_bytes=settings.retention_bytes // (2 * settings.partitions),
+                most_lag_bytes=settings.most_lag_bytes,
                 wall_ms=wall_ms,
                 monotonic=time.monotonic,
             )

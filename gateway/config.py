@@ -74,6 +74,11 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
         return f"StoreSettings(durability={self.durability!r}, …)"  # the URL can hold a password
 
     @property
+    def most_lag_bytes(self) -> int:
+        """How much of one partition's log one subscriber may hold back: half of it."""
+        return self.retention_bytes // (2 * self.partitions)
+
+    @property
     def data_dir(self) -> Path | None:
         """The embedded store's directory; ``None`` for a store elsewhere."""
         return Path(self.url.removeprefix("embedded:")) if self.url.startswith("embedded:") else None

@@ -16,7 +16,7 @@ import structlog
 
 from gateway.config import SubscriberSettings
 from gateway.delivery.condition import Subject
-from gateway.delivery.lag import AgeClock, given_up_seq
+from gateway.delivery.lag import AgeClock, LagLines, measure_lag
 from gateway.delivery.lane import Lane
 from gateway.delivery.matching import Matcher
 from gateway.delivery.parcel import Delivery, delivery_of
@@ -61,6 +61,7 @@ class Dispatcher:
         self._matcher = Matcher(subscribers)
         self._most_lag_bytes = most_lag_bytes
         self._age_clock = AgeClock(wall_ms=wall_ms, monotonic=monotonic)
+        self._lag_lines = LagLines()
         self._monotonic = monotonic
         self._epoch = 0
         self._read_events = FIRST_READ_EVENTS
@@ -91,6 +92,7 @@ class Dispatcher:
             gone = [lane for name, lane in self._lanes.items() if wanted.get(name) != lane.settings]
             for lane in gone:
                 del self._lanes[lane.name]
+                self._lag_lines.forget(lane.name)
                 self._live.pop(lane.name, None)
             await asyncio.gather(*[lane.stop(STOP_S) for lane in gone])
             self._matcher = Matcher(subscribers)
@@ -191,7 +193,10 @@ class Dispatcher:
         oldest: dict[float, int] = {}
         for lane in list(self._lanes.values()):
             max_lag_s = lane.settings.max_lag_s
-            cut = await given_up_seq(self._log, extent, lane.settings, lane.cursor, now_ms, self._most_lag_bytes)
+            cursor = lane.cursor
+            lag = await measure_lag(self._log, extent, lane.settings, cursor, now_ms, self._most_lag_bytes)
+            self._lag_lines.note(lane.name, lag, cursor)
+            cut = lag.cut
             if with_parked:
                 if max_lag_s not in oldest:
                     oldest[max_lag_s] = await self._log.last_before(now_ms - round(max_lag_s * 1000))

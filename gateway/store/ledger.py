@@ -101,6 +101,10 @@ class SubscriberAccount(msgspec.Struct, kw_only=True):
     """Why it is paused; empty if it is not."""
     breaker: bytes = b""
     """JSON of its breaker's state (``delivery/breaker.py``); empty if it never opened."""
+    given_up: int = 0
+    """Of the discarded, those that nobody asked to discard: beyond ``max_lag``, or dead letters without room."""
+    given_up_ms: int = 0
+    """When the latest of them was; 0 without one."""
 
     def lines(self, seq: int) -> Subscriber:
         """Its line of the ledger, where ``seq`` is the partition's last sequence number."""
@@ -202,4 +206,6 @@ def _subscriber(reply: Any) -> SubscriberAccount:
         dead=dead,
         paused=fields.get("paused", ""),
         breaker=fields.get("breaker", "").encode(),
+        given_up=int(fields.get("given_up", 0)),
+        given_up_ms=int(fields.get("given_up_ms", 0)),
     )

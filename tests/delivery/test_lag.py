@@ -7,10 +7,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.delivery import dispatcher as dispatcher_module
 from gateway.delivery.breaker import Rules
 from gateway.delivery.lag import AgeClock
+from gateway.store.dead_letters import DeadLetters
+from gateway.store.ledger import read_account
 from gateway.store.parked import SubscriberStore
 from tests.support.clock import Clock
 from tests.support.delivering import Rig, numbers, rig, subscriber, until
@@ -246,3 +249,52 @@ def test_the_age_clock_leaves_out_jumps_ahead_and_nothing_else() -> None:
     assert age.now_ms() - began_ms == 7_240_000
     clock.jump(-YEAR_S)
     assert age.now_ms() < began_ms
+
+
+def test_a_lag_is_one_line_when_it_begins_and_one_when_it_ends(tmp_path: Path) -> None:
+    """However often it is looked at; and status can tell how many were discarded without anybody asking."""
+
+    async def run() -> list[str]:
+        async with clocked(tmp_path) as (r, clock), serving(answering(OK)) as server:
+            store = await paused(r)
+            await r.append(60)
+            with capture_logs() as lines:
+                async with r.delivering(subscriber(server.port, max_lag_s=119)):
+                    await until(lambda: any(each["event"] == "delivery.lag" for each in lines))
+                    await asyncio.sleep(0.5)  # five more looks
+                    assert [each["event"] for each in lines].count("delivery.lag") == 1
+                    clock.advance(60)  # 0 was received 120 s ago
+                    await discarded(r, 1)
+                    await store.pause("")
+                    await r.settled(offered=60)
+                    await until(lambda: any(each["event"] == "delivery.lag_over" for each in lines))
+                    await asyncio.sleep(0.3)
+            numbers = (await read_account(r.store, r.keys, ["crm"])).subscribers["crm"]
+            assert (numbers.given_up, numbers.given_up_ms) == (1, clock.wall_ms())
+            return [each["event"] for each in lines]
+
+    found = asyncio.run(run())
+    assert [event for event in found if event in ("delivery.lag", "delivery.given_up", "delivery.lag_over")] == [
+        "delivery.lag",
+        "delivery.given_up",
+        "delivery.lag_over",
+    ]
+
+
+def test_what_an_operator_drops_is_not_given_up(tmp_path: Path) -> None:
+    """A dead letter that is dropped on purpose is discarded, and no loss to be told of."""
+
+    async def run() -> None:
+        async with rig(tmp_path) as r, serving(answering(response("500 No"))) as server:
+            await r.append(1)
+            async with r.delivering(subscriber(server.port, retry_s=())):
+
+                async def dead() -> bool:
+                    return (await r.line()).dead == 1
+
+                await until(dead)
+            assert await DeadLetters(r.store, r.keys, "crm").move("drop", [1], r.wall_ms()) == 1
+            numbers = (await read_account(r.store, r.keys, ["crm"])).subscribers["crm"]
+            assert (numbers.discarded, numbers.given_up) == (1, 0)
+
+    asyncio.run(run())

@@ -114,5 +114,10 @@ local reply = table.concat(freed, ',')
 redis.call('HSET', sub, 'cursor', ARGV[4], 'settle', number, 'settle_reply', reply, 'dead_bytes', dead_bytes)
 if delivered > 0 then redis.call('HINCRBY', sub, 'delivered', delivered) end
 if tonumber(ARGV[6]) > 0 then redis.call('HINCRBY', sub, 'filtered', ARGV[6]) end
-if discarded > 0 then redis.call('HINCRBY', sub, 'discarded', discarded) end
+if discarded > 0 then
+  -- Nobody asked for it (that is dead.lua's to do): beyond max_lag, or a dead letter without room. Told by status.
+  redis.call('HINCRBY', sub, 'discarded', discarded)
+  redis.call('HINCRBY', sub, 'given_up', discarded)
+  redis.call('HSET', sub, 'given_up_ms', now)
+end
 return {ARGV[4], reply}
