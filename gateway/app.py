@@ -49,6 +49,7 @@ from gateway.store.log import PartitionLog
 from gateway.store.opening import PATIENCE_S, open_store
 from gateway.store.parked import SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
+from gateway.store.subscribing import subscribe_all
 
 log = structlog.get_logger("gateway")
 
@@ -184,6 +185,7 @@ class Gateway:
         return read_written(name, written, data_dir(self.config), os.environ, dotenv)
 
     async def _deliver_to(self, subscribers: Sequence[SubscriberSettings]) -> None:
+        await subscribe_all(self.store, self.logs, {each.name: each.start for each in subscribers}, wall_ms())
         if self.role != "intake":
             await asyncio.gather(*[dispatcher.apply(subscribers) for dispatcher in self.dispatchers])
 

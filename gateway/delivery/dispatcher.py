@@ -23,7 +23,6 @@ from gateway.delivery.parcel import Delivery, delivery_of
 from gateway.errors import LeaseLost, StoreError, StoreUnavailable
 from gateway.store.lease import TTL_MS, Held, Lease
 from gateway.store.log import Entry, PartitionLog
-from schemas.timestamps import parse_iso_ms
 
 log = structlog.get_logger("gateway.delivery")
 
@@ -101,7 +100,7 @@ class Dispatcher:
                     lane = self._make_lane(settings)
                     try:
                         if self.holds:
-                            await lane.start(self._epoch, await self._start_seq(settings.start), self._stir)
+                            await lane.start(self._epoch, await self._log.start_of(settings.start), self._stir)
                     except StoreError as error:
                         lane.lost = error  # this process begins anew in this partition, then with this lane
                     self._lanes[name] = lane
@@ -143,7 +142,7 @@ class Dispatcher:
             async with self._applying:
                 self._epoch, self._live, self._live_seq = epoch, {}, 0
                 lanes = list(self._lanes.values())
-                starts = {start: await self._start_seq(start) for start in {lane.settings.start for lane in lanes}}
+                starts = {start: await self._log.start_of(start) for start in {lane.settings.start for lane in lanes}}
                 for lane in lanes:
                     await lane.start(epoch, starts[lane.settings.start], self._stir)
                 self.holds = True
@@ -203,19 +202,6 @@ class Dispatcher:
                 cut = max(cut, oldest[max_lag_s])
             if cut > (0 if with_parked else lane.cursor):
                 await lane.give_up_before(cut)
-
-    async def _start_seq(self, start: str) -> str | int:
-        if start == "now":
-            return "now"
-        last = await self._log.last()  # asked first: what comes in between is read, not passed over
-        first = await self._log.read(0, 1)
-        if not first:
-            return last
-        if start == "beginning":
-            return first[0].seq - 1
-        wanted_ms = parse_iso_ms(start)
-        assert wanted_ms is not None  # the configuration was checked
-        return await self._log.last_before(wanted_ms)
 
     # Reading
 

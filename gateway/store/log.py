@@ -172,6 +172,21 @@ class PartitionLog:
                 high = middle
         return low
 
+    async def start_of(self, start: str) -> str | int:
+        """Where a subscriber's ``start`` (``now``, ``beginning``, a time) lies: ``now``, or the sequence number before
+        the first event it wants."""
+        if start == "now":
+            return "now"
+        last = await self.last()  # asked first: what comes in between is read, not passed over
+        first = await self.read(0, 1)
+        if not first:
+            return last
+        if start == "beginning":
+            return first[0].seq - 1
+        wanted_ms = parse_iso_ms(start)
+        assert wanted_ms is not None  # the configuration was checked
+        return await self.last_before(wanted_ms)
+
     async def extent(self) -> "Extent":
         """How much there is."""
         (seq, log_bytes), entries = await self._store.many(

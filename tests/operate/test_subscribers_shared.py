@@ -2,11 +2,16 @@
 
 import asyncio
 import base64
+import os
 from pathlib import Path
+from typing import Literal
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gateway.app import Gateway
+from gateway.config import load
 from gateway.store.parked import SubscriberStore
 from tests.operate.staff import delivered, line, settings, staff
 from tests.support.delivering import until
@@ -67,6 +72,44 @@ def test_what_this_machine_cannot_read_is_left_out_and_says_why(tmp_path: Path) 
             assert (await line(at, "crm"))["pending"] == 1
             await at.operator.post("/api/reload")
             await delivered(at, "crm", 2)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("role", ["all", "intake"])
+def test_a_subscriber_only_another_gateway_knows_begins_when_that_one_starts(
+    tmp_path: Path, role: Literal["all", "intake"]
+) -> None:
+    """Without the lease too: ``now`` is its own start, not a later takeover, in every partition. A reload as well."""
+
+    async def run() -> None:
+        ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+        ours.mkdir()
+        theirs.mkdir()
+        text = f'[store]\nurl = "embedded:{ours / "data"}"\npartitions = 2\n'
+        one = "[subscribers.{}]\nurl = 'https://crm.example.com/'\nsecrets = ['env:W']\nstart = 'now'\n"
+        (theirs / "gateway.toml").write_text(text + one.format("late"))
+        (theirs / ".env").write_text("W=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
+        (theirs / ".env").chmod(0o600)
+        async with staff(ours, {}, partitions=2) as at:
+            await at.log()
+            other = Gateway(load(theirs / "gateway.toml", os.environ), role=role, listen=("127.0.0.1", 1))
+            await other.start()
+            try:
+                assert not any(dispatcher.holds for dispatcher in other.dispatchers)
+                for number in range(6):
+                    await at.log(ordering_key=f"chat-{number}")
+                assert (await line(at, "late")) == {
+                    **dict.fromkeys(("delivered", "filtered", "dead", "discarded", "unaccounted"), 0),
+                    "offered": 6,
+                    "pending": 6,
+                }
+                (theirs / "gateway.toml").write_text(text + one.format("late") + one.format("later"))
+                await other.reload_quietly("test")
+                await at.log()
+                assert [(await line(at, name))["offered"] for name in ("late", "later")] == [7, 1]
+            finally:
+                await other.stop()
 
     asyncio.run(run())
 
