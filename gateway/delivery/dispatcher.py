@@ -196,11 +196,13 @@ class Dispatcher:
             lag = await measure_lag(self._log, extent, lane.settings, cursor, now_ms, self._most_lag_bytes)
             self._lag_lines.note(lane.name, lag, cursor)
             cut = lag.cut
-            if with_parked:
+            if cut <= cursor:  # all that is not read may wait; what is parked stands before the cursor
+                if not with_parked:
+                    continue
                 if max_lag_s not in oldest:
                     oldest[max_lag_s] = await self._log.last_before(now_ms - round(max_lag_s * 1000))
-                cut = max(cut, oldest[max_lag_s])
-            if cut > (0 if with_parked else lane.cursor):
+                cut = oldest[max_lag_s]
+            if cut > 0:
                 await lane.give_up_before(cut)
 
     # Reading

@@ -123,6 +123,41 @@ def test_nobody_holds_back_more_bytes_than_allowed(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_parked_events_within_max_lag_are_kept_however_often_the_lag_is_looked_at(tmp_path: Path) -> None:
+    """Once every look at parked events discarded all up to the cursor: no retry later than a minute ever came."""
+
+    async def run() -> None:
+        broken = True
+
+        async def script(connection: Connection) -> None:
+            while True:
+                await connection.request()
+                await connection.write(response("500 Internal Server Error") if broken else OK)
+
+        async with clocked(tmp_path) as (r, clock), serving(script) as server:
+            await r.append(5, key="a", first=40)
+            await r.append(5, first=50)
+            settings = subscriber(server.port, max_lag_s=1_000, order="key", retry_s=(600.0,) * 5)
+            async with r.delivering(settings):
+                keys = r.keys.subscriber("crm")
+
+                async def all_parked() -> bool:
+                    return bool(await r.store.call("HLEN", keys.parked) == 6)  # four are held behind one of them
+
+                await until(all_parked)
+                await asyncio.sleep(0.6)  # three looks at parked events
+                line = await r.line()
+                assert (line.discarded, line.pending) == (0, 10)
+                broken = False
+                clock.advance(700)
+                await r.settled(offered=10)
+            line = await r.line()
+            assert (line.delivered, line.discarded) == (10, 0)
+            assert await r.audited() == (0, [])
+
+    asyncio.run(run())
+
+
 def test_parked_events_beyond_max_lag_are_dropped_and_their_keys_go_on(tmp_path: Path) -> None:
     """A parked event holds its followers no longer than ``max_lag``; what is young enough is delivered in order."""
 
@@ -133,9 +168,8 @@ def test_parked_events_beyond_max_lag_are_dropped_and_their_keys_go_on(tmp_path:
                 await connection.write(response("500 Internal Server Error") if old else OK)
 
         async with clocked(tmp_path) as (r, clock), serving(script) as server:
-            for number in (0, 10, 40, 50):
-                await r.append(1, key="a", first=number)
-            await r.append(1, first=5)
+            for number in (0, 5, 10, 40, 50):
+                await r.append(1, key=None if number == 5 else "a", first=number)
             settings = subscriber(server.port, max_lag_s=70, order="key", retry_s=(3_600.0,) * 5)
             async with r.delivering(settings):
 
