@@ -6,7 +6,8 @@
         parse     with the client's own parser (WHATWG), so that both mean the same host; a host literal in any of its
                   spellings (127.1, 2130706433, [::ffff:10.0.0.1]) comes out as the address it is
         resolve   once; a literal is its own address
-        check     every address (addresses.py), and that none of them is the gateway itself; one bad address is enough
+        check     every address (addresses.py), and that none of them is the gateway itself; one bad address is enough;
+                  nor may the URL lead to our intake by way of ``public_url``: behind a proxy the address is not ours
         pin       the client connects to these addresses and asks no name server again
 
 The answer is good for ``keep_s``. Then the name is looked up again; the client is built anew only if the addresses
@@ -14,11 +15,14 @@ changed. An address that was checked stays checked, so traffic goes on over the 
 """
 
 import asyncio
+import posixpath
+import re
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv6Address, ip_address
+from urllib.parse import unquote
 
 import msgspec
 from pyreqwest.http import Url
@@ -55,7 +59,7 @@ class Guard:
     """Decides where deliveries may connect.
 
     ``own`` are the sockets the gateway listens on, as (address, port); ``None``, ``0.0.0.0``, ``::`` and a name stand
-    for all of the machine's addresses.
+    for all of the machine's addresses. ``public_url`` is where providers reach it.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Guard:
         *,
         resolve: Resolver | None = None,
         own: Sequence[tuple[Address | str | None, int]] = (),
+        public_url: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         keep_s: float = KEEP_S,
         is_local: Callable[[Address], bool] | None = None,
@@ -70,6 +75,7 @@ class Guard:
         self._resolve = resolve or system_resolve
         self._own = tuple((_own_address(address), port) for address, port in own)
         self._is_local = is_local or _is_local
+        self._public = _place(Url(public_url)) if public_url else None
         self.monotonic = monotonic
         self.keep_s = keep_s
 
@@ -79,6 +85,8 @@ class Guard:
         Raises ``TargetRefused`` if it leads where deliveries may not go, ``OSError`` if its name has no address.
         """
         parsed, host, port = parse_url(url)
+        if self._public is not None and _is_intake_of(self._public, _place(parsed)):
+            raise TargetRefused("that is the gateway itself, by way of public_url")
         addresses: tuple[Address, ...]
         try:
             addresses, is_literal = (ip_address(host),), True
@@ -213,6 +221,30 @@ def parse_url(url: str) -> tuple[Url, str, int]:
     if parsed.username or parsed.password:
         raise TargetRefused("a URL may not carry a user name or password; use a header")
     return parsed, host.removeprefix("[").removesuffix("]"), port
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where a URL leads, as a proxy would see it that is generous about spelling."""
+
+    host: str
+    port: int | None
+    path: str
+
+
+_WEB_PORTS = (80, 443)
+"""A proxy answers on one what it answers on the other, or sends there."""
+
+
+def _place(url: Url) -> _Place:
+    path = posixpath.normpath(re.sub("/+", "/", unquote(url.path)))
+    port = url.port_or_known_default
+    return _Place((url.host_str or "").rstrip("."), 443 if port in _WEB_PORTS else port, path)
+
+
+def _is_intake_of(public: _Place, place: _Place) -> bool:
+    """Whether ``place`` lies below the intake. Other paths of the same host may well be a subscriber's."""
+    intake = posixpath.join(public.path, "in")
+    return (place.host, place.port) == (public.host, public.port) and f"{place.path}/".startswith(f"{intake}/")
 
 
 async def system_resolve(host: str, port: int) -> list[Address]:

@@ -268,6 +268,38 @@ def test_the_gateway_does_not_deliver_to_itself(own: tuple[str, int], url: str, 
         assert target(url, allow=LOOPBACK, own=(own,))
 
 
+@pytest.mark.parametrize(
+    ("public_url", "url", "refused"),
+    [
+        ("https://hooks.example.com", "https://hooks.example.com/in/chat", True),
+        ("https://hooks.example.com", "https://HOOKS.example.com.:443//in/./chat?x=1", True),
+        ("https://hooks.example.com", "https://hooks.example.com/%69n/chat", True),
+        ("https://hooks.example.com", "https://hooks.example.com/crm/../in/chat/token", True),
+        ("https://hooks.example.com", "https://hooks.example.com/in", True),
+        ("https://hooks.example.com/gw", "https://hooks.example.com/gw/in/chat", True),
+        ("http://hooks.example.com", "https://hooks.example.com/in/chat", True),
+        ("https://hooks.example.com", "https://hooks.example.com/inbox", False),
+        ("https://hooks.example.com", "https://hooks.example.com/crm/in/chat", False),
+        ("https://hooks.example.com/gw", "https://hooks.example.com/in/chat", False),
+        ("https://hooks.example.com", "https://hooks.example.com:8443/in/chat", False),
+        ("https://hooks.example.com", "https://crm.example.com/in/chat", False),
+        (None, "https://hooks.example.com/in/chat", False),
+    ],
+)
+def test_the_gateway_does_not_deliver_to_its_own_intake_through_a_proxy(
+    public_url: str | None, url: str, refused: bool
+) -> None:
+    """Behind a proxy the address is not ours, and an event would go round for ever; other paths there may be an app."""
+    guard = Guard(
+        resolve=Names(**{"hooks.example.com": ["1.1.1.1"], "crm.example.com": ["1.1.1.1"]}), public_url=public_url
+    )
+    if refused:
+        with pytest.raises(TargetRefused, match="public_url"):
+            asyncio.run(guard.target(url))
+    else:
+        assert asyncio.run(guard.target(url))
+
+
 def test_a_name_that_leads_nowhere_is_an_oserror() -> None:
     """No address, no name and a name nobody could have are told apart from a refusal."""
     for host in ("nowhere.example", "empty.example"):
