@@ -6,17 +6,17 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
-from gateway.delivery import dispatcher, lane
-from gateway.delivery.breaker import BreakerState
+from gateway.delivery import dispatcher, lane, settling
 from gateway.delivery.key_order import KeyOrder
-from gateway.store.parked import Change, DueEvent
+from gateway.store.parked import Change, DueEvent, SubscriberStore
 from tests.support.pipeline_model import PipelineModel
 from tests.support.scripted import ScriptedLane
 from tests.support.stores import StoreServer, running
@@ -37,7 +37,7 @@ def model_server() -> Iterator[StoreServer]:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real waits are short; the waits that matter are on the model's clock."""
     monkeypatch.setattr(lane, "TICK_S", 0.01)
-    monkeypatch.setattr(lane, "SETTLE_WAIT_S", 0.001)
+    monkeypatch.setattr(settling, "SETTLE_WAIT_S", 0.001)
     monkeypatch.setattr(dispatcher, "STOP_S", 0.3)
 
 
@@ -74,40 +74,56 @@ def test_the_model_finds_nothing_lost_unexpected_twice_or_out_of_order(model_ser
 # Positive controls: gateways with one defect each
 
 
-class Losing(ScriptedLane):
+class LosingStore(SubscriberStore):
     """Counts what failed as delivered and forgets it."""
 
-    async def _settle_surely(
-        self, cursor_to: int, delivered: int, filtered: int, discarded: int, changes: list[Change]
-    ) -> list[str]:
+    async def settle(self, *args: Any, delivered: int, changes: Sequence[Change], **more: Any) -> list[str]:
+        """Without what is to be parked."""
         kept = [change for change in changes if change.operation != "park"]
-        delivered += len(changes) - len(kept)
-        return await super()._settle_surely(cursor_to, delivered, filtered, discarded, kept)
+        return await super().settle(*args, delivered=delivered + len(changes) - len(kept), changes=kept, **more)
+
+
+class ForgettingStore(SubscriberStore):
+    """Parks nothing, and counts nothing for it."""
+
+    async def settle(self, *args: Any, changes: Sequence[Change], **more: Any) -> list[str]:
+        """Without what is to be parked."""
+        return await super().settle(*args, changes=[each for each in changes if each.operation != "park"], **more)
+
+
+class RepeatingStore(SubscriberStore):
+    """Gives what is due twice."""
+
+    async def due(self, now_ms: int, limit: int, skip: set[int]) -> tuple[list[DueEvent], int | None]:
+        """Everything twice."""
+        due, next_ms = await super().due(now_ms, limit, skip)
+        return [*due, *due], next_ms
+
+
+class Losing(ScriptedLane):
+    """Loses what failed."""
+
+    store = LosingStore
 
 
 class Forgetting(ScriptedLane):
-    """Parks nothing, and counts nothing for it."""
+    """Forgets what failed."""
 
-    async def _settle_surely(
-        self, cursor_to: int, delivered: int, filtered: int, discarded: int, changes: list[Change]
-    ) -> list[str]:
-        kept = [change for change in changes if change.operation != "park"]
-        return await super()._settle_surely(cursor_to, delivered, filtered, discarded, kept)
-
-
-class Overtaking(ScriptedLane):
-    """Knows no order."""
-
-    def _reset(self, epoch: int, breaker: BreakerState, held: set[str]) -> None:
-        super()._reset(epoch, breaker, held)
-        self._keys = KeyOrder(set(), on=False)
+    store = ForgettingStore
 
 
 class Repeating(ScriptedLane):
     """Takes what is due twice."""
 
-    async def _take_back(self, due: list[DueEvent]) -> None:
-        await super()._take_back([*due, *due])
+    store = RepeatingStore
+
+
+class Overtaking(ScriptedLane):
+    """Knows no order."""
+
+    def _reset(self, epoch: int, cursor: int, held: set[str]) -> None:
+        super()._reset(epoch, cursor, held)
+        self._keys = KeyOrder(set(), on=False)
 
 
 @pytest.mark.parametrize(

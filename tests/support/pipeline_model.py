@@ -309,6 +309,6 @@ async def _kill(dispatcher: Dispatcher) -> None:
     for lane in dispatcher._lanes.values():
         for task in [*lane._tasks, *lane._workers, *([lane._probe] if lane._probe else [])]:
             task.cancel()
-        lane._changes.clear()
-        lane._breaker_changed, lane._pause_to_save = False, ""
+        lane._settler.changes.clear()
+        lane._standing.forget()
     await dispatcher.stop()

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from gateway.config import SubscriberSettings
 from gateway.delivery.attempt import Sender
 from gateway.delivery.lane import Lane
 from gateway.delivery.outcome import Outcome
+from gateway.store.parked import SubscriberStore
 from tests.support.clock import Clock
 
 Word = Literal["ok", "slow", "500", "422", "hang", "reset"]
@@ -86,6 +87,11 @@ class ScriptedLane(Lane):
     """A lane as it is, but for its sender. Bound to a world by ``scripted_lane``."""
 
     world: World
+    store: ClassVar[type[SubscriberStore]] = SubscriberStore
+    """Another kind of store makes a lane with a defect."""
+
+    def __init__(self, settings: SubscriberSettings, store: SubscriberStore, *args: Any, **more: Any) -> None:
+        super().__init__(settings, self.store(store._store, store._partition, store.name), *args, **more)
 
     async def start(self, epoch: int, start_seq: str | int, stir: asyncio.Event) -> None:
         """As every lane."""

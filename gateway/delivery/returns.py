@@ -1,0 +1,59 @@
+"""Parked events of one lane on their way back: which are due, and which are in hand already."""
+
+from collections import deque
+
+import structlog
+
+from gateway.delivery.parcel import Return, delivery_of
+from gateway.store.log import PartitionLog
+from gateway.store.parked import Change, DueEvent, SubscriberStore
+
+log = structlog.get_logger("gateway.delivery")
+
+
+class Returns:
+    """What is due and waits for its attempt."""
+
+    def __init__(self, store: SubscriberStore, partition_log: PartitionLog) -> None:
+        self.queue: deque[Return] = deque()
+        """In the order in which they are to go."""
+        self.in_hand: set[int] = set()
+        """Sequence numbers of parked events that wait here, are on the wire, or are not settled yet."""
+        self._store = store
+        self._log = partition_log
+        self._next_due_ms: int | None = 0
+        self._looking = False
+
+    def look_again(self) -> None:
+        """Something may be due sooner than was known."""
+        self._next_due_ms = 0
+
+    async def look(self, now_ms: int, most: int) -> list[Change]:
+        """Fill the queue with what is due at ``now_ms``, up to ``most``. Raises ``StoreUnavailable``.
+
+        Returns what to settle for those that the log no longer has.
+        """
+        room = most - len(self.queue)
+        if room <= 0 or self._looking or self._next_due_ms is None or self._next_due_ms > now_ms:
+            return []
+        self._looking = True  # the settle loop and the tick both come here; an event must be taken once
+        try:
+            due, self._next_due_ms = await self._store.due(now_ms, room, set(self.in_hand))
+            if len(due) == room:
+                self._next_due_ms = now_ms
+            return await self._take_back(due) if due else []
+        finally:
+            self._looking = False
+
+    async def _take_back(self, due: list[DueEvent]) -> list[Change]:
+        entries = await self._log.pick([each.seq for each in due])
+        self.in_hand.update(each.seq for each in due)
+        gone: list[Change] = []
+        for each in due:
+            entry = entries.get(each.seq)
+            if entry is None:
+                log.error("delivery.entry_gone", subscriber=self._store.name, seq=each.seq)
+                gone.append(Change("drop", each.seq, each.parked.key))
+            else:
+                self.queue.append(Return(delivery_of(entry), each.parked))
+        return gone
