@@ -48,7 +48,7 @@ class Page(msgspec.Struct, frozen=True):
     """The last sequence number it covers."""
     matches: list[Match]
     withheld: int
-    """Events that match, but are not for this target."""
+    """Login credentials that are not for this target; what conditions say of them is not asked."""
     expired: int
     """Sequence numbers that the log no longer holds."""
 
@@ -63,7 +63,7 @@ class Rules:
         """``subscriber``: the one that ``spec`` names. Raises ``BadCondition``."""
         self._spec = spec
         self._ids = frozenset(spec.ids)
-        self._conditions = [Condition(spec.where, spec.types or ("*",))] if spec.where else []
+        self._conditions = [Condition(spec.where, types_met(spec.types))] if spec.where else []
         self._wished: tuple[str, ...] | None = None
         if subscriber is not None and (spec.wanted_only or spec.state == "delivered"):
             self._wished = subscriber.types
@@ -89,12 +89,20 @@ class Rules:
                 return False
         if self._wished is not None and not any(type_matches(pattern, head.type) for pattern in self._wished):
             return False
+        if not self.may_have(head):  # nor may its conditions tell, by what is counted, what it holds
+            return True
         subject = Subject(entry.event_json, entry.raw_json)
         return all(condition.wants(subject.seen_by(condition)) for condition in self._conditions)
 
     def may_have(self, head: Head) -> bool:
         """Whether the target may be sent this event."""
         return head.type != CREDENTIAL_TYPE or self._credentials
+
+
+def types_met(types: Sequence[str]) -> tuple[str, ...]:
+    """The patterns of a replay as a condition's: what it may look at is known also of the type that no glob covers."""
+    patterns = tuple(types) or ("*",)
+    return (*patterns, CREDENTIAL_TYPE) if any(_covers(each, CREDENTIAL_TYPE) for each in patterns) else patterns
 
 
 def _covers(pattern: str, event_type: str) -> bool:

@@ -132,7 +132,7 @@ async def _notes(sight: Sight, spec: ReplaySpec, withheld: int) -> list[str]:
     elif spec.subscriber and spec.to is None and not spec.wanted_only:
         notes.append(f"the types and the condition of {spec.subscriber} are not asked (--wanted would)")
     if withheld:
-        notes.append(f"{withheld} of {CREDENTIAL_TYPE} match, but go only to who names this type")
+        notes.append(f"{withheld} of {CREDENTIAL_TYPE} are held back: they go only to who names this type")
     begins = [entries[0] for log in sight.logs if (entries := await log.read(0, 1))]
     begins_ms = min((received_ms(entry.event_json) for entry in begins if entry.seq > 1), default=0)
     if begins_ms and (spec.since_ms is None or begins_ms > spec.since_ms):

@@ -101,7 +101,7 @@ class ReplayPlan(msgspec.Struct, frozen=True, kw_only=True):
     first: Annotated[ReplayEnd | None, Meta(description="Received first.")]
     last: Annotated[ReplayEnd | None, Meta(description="Received last.")]
     withheld: Annotated[
-        Count, Meta(description="Login credentials that match, but go only to who names channel.qr_updated.")
+        Count, Meta(description="Login credentials in the range, which go only to who names channel.qr_updated.")
     ]
     expired: Annotated[Count, Meta(description="Sequence numbers in the range that the log no longer holds.")]
     rate_per_s: float
