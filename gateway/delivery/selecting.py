@@ -63,7 +63,7 @@ class Rules:
         """``subscriber``: the one that ``spec`` names. Raises ``BadCondition``."""
         self._spec = spec
         self._ids = frozenset(spec.ids)
-        self._conditions = [Condition(spec.where, types_met(spec.types))] if spec.where else []
+        self._conditions = [Condition(spec.where, spec.types or ("*",))] if spec.where else []
         self._wished: tuple[str, ...] | None = None
         if subscriber is not None and (spec.wanted_only or spec.state == "delivered"):
             self._wished = subscriber.types
@@ -97,12 +97,6 @@ class Rules:
     def may_have(self, head: Head) -> bool:
         """Whether the target may be sent this event."""
         return head.type != CREDENTIAL_TYPE or self._credentials
-
-
-def types_met(types: Sequence[str]) -> tuple[str, ...]:
-    """The patterns of a replay as a condition's: what it may look at is known also of the type that no glob covers."""
-    patterns = tuple(types) or ("*",)
-    return (*patterns, CREDENTIAL_TYPE) if any(_covers(each, CREDENTIAL_TYPE) for each in patterns) else patterns
 
 
 def _covers(pattern: str, event_type: str) -> bool:

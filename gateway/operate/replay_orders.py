@@ -7,7 +7,6 @@ from gateway.config import SubscriberSettings
 from gateway.config_file.subscribers import event_types
 from gateway.config_file.values import Wrong, did_you_mean, rate
 from gateway.delivery.condition import BadCondition, Condition
-from gateway.delivery.selecting import types_met
 from gateway.operate.refusals import Refused
 from gateway.operate.replay_views import ReplayOrder
 from gateway.operate.times import HOW, read_time_ms
@@ -31,7 +30,7 @@ def read_spec(
     types = _types(order.types, mistakes)
     if order.where:
         try:
-            Condition(order.where, types_met(types))
+            Condition(order.where, types or ("*",))
         except BadCondition as error:
             mistakes.append(Mistake("where", str(error)))
     rate_per_s = 0.0
