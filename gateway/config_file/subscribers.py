@@ -28,6 +28,7 @@ from gateway.config_file.values import (
     start,
     text,
 )
+from gateway.delivery.addresses import refusal
 from schemas.event import EVENT_TYPES
 
 _RETRY = ["5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"]
@@ -89,13 +90,13 @@ def read_subscriber(section: Section, name: str) -> SubscriberSettings | None:
     )
     variable = name.upper().replace("-", "_")
     secrets = section.read_required(
-        Key("secrets", list_of(lambda value: _secret(references, value), least=1, most=16), shown=masked),
+        Key("secrets", list_of(lambda value: signing_secret(references, value), least=1, most=16), shown=masked),
         f'secrets = ["env:{variable}_SECRET"]',
     )
     headers = section.read(Key("headers", lambda value: _headers(references, value), {}, shown=_masked_headers))
     allow_networks = section.read(ALLOW_NETWORKS)
     if url is not None:
-        _check_url(section, url, allow_networks)
+        check_url(section, url, allow_networks)
     types = section.read(TYPES)
     choices: dict[str, Any] = {
         "types": types,
@@ -134,7 +135,7 @@ def _where(value: object, types: tuple[str, ...]) -> str:
     return expression
 
 
-def _check_url(section: Section, url: str, allow_networks: tuple[Network, ...]) -> None:
+def check_url(section: Section, url: str, allow_networks: tuple[Network, ...]) -> None:
     """The rules that can be told from the text alone; what a name resolves to is checked at each connection.
 
     Read with the parser of the client that will connect, since a host has hundreds of spellings.
@@ -154,7 +155,10 @@ def _check_url(section: Section, url: str, allow_networks: tuple[Network, ...]) 
         section.problem(("url",), "holds a user or a password", "a header instead: headers = { authorization = … }")
     if parts.fragment is not None:
         section.problem(("url",), "has a fragment, which is never sent", "the URL without # and what follows")
+    if parts.port == 0:
+        section.problem(("url",), "has port 0, at which nobody can listen", "the port it listens on, or none")
     if parts.scheme == "https":
+        _check_literal(section, host, allow_networks)
         return
     if not allow_networks:
         section.problem(
@@ -166,6 +170,20 @@ def _check_url(section: Section, url: str, allow_networks: tuple[Network, ...]) 
         section.problem(
             ("url",), f"is http, and {host} is in none of allow_networks", "https, or the network of this host there"
         )
+    else:
+        _check_literal(section, host, allow_networks)
+
+
+def _check_literal(section: Section, host: str, allow_networks: tuple[Network, ...]) -> None:
+    """A URL that names an address itself is judged now: else all its events would become dead letters to say so."""
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return
+    rule = refusal(address, allow_networks)
+    if rule is not None:
+        write = "a public address or name, or a network of your own in allow_networks, which no metadata address is in"
+        section.problem(("url",), f"leads to {address}, which is not public ({rule})", write)
 
 
 def _may_lie_in(host: str, allow_networks: tuple[Network, ...]) -> bool:
@@ -179,7 +197,7 @@ def _may_lie_in(host: str, allow_networks: tuple[Network, ...]) -> bool:
     return any(ip_network(address) == allowed or address in allowed for allowed in allow_networks)
 
 
-def _secret(references: References, value: object) -> str:
+def signing_secret(references: References, value: object) -> str:
     """``whsec_`` and base64 of 24 to 64 bytes, or ``whsk_`` and base64 of 64: as Standard Webhooks writes keys."""
     secret = references.resolve(value).decode("utf-8", "replace")
     write = "what this prints, to where the reference points: gateway secret new --kind whsec"

@@ -31,6 +31,19 @@ TOKEN = '[[gateway.tokens]]\nname = "a"\nrole = "read"\nsecret = "env:TOKEN"\n'
 SOURCE = ENVIAAI + 'secrets = ["env:S"]\n'
 SUBSCRIBER = '[subscribers.crm]\nurl = "https://crm.example.com/"\nsecrets = ["env:W"]\n'
 CHAT = '[sources.chat]\nadapter = "generic_chat"\n'
+METADATA = [
+    *("169.254.169.254", "2852039166", "0xA9FEA9FE", "0xa9.0xfe.0xa9.0xfe", "0251.0376.0251.0376", "169.16689662"),
+    *("169.254.169.254.", "%31%36%39.254.169.254", "169。254。169。254", "[::ffff:169.254.169.254]", "[::a9fe:a9fe]"),
+    *(
+        "[64:ff9b::a9fe:a9fe]",
+        "[2002:a9fe:a9fe::]",
+        "[fd00:ec2::254]",
+        "[fd20:ce::254]",
+        "100.100.100.200",
+        "168.63.129.16",
+    ),
+]
+"""One metadata service in all spellings, then others."""
 
 
 def problems_of(toml: str, folder: Path) -> list[str]:
@@ -188,6 +201,21 @@ MISTAKES = {
         2,
         "localhost is in none of allow_networks",
     ),
+    "port 0": (SUBSCRIBER.replace("example.com/", "example.com:0/"), 2, "has port 0"),
+    **{
+        f"metadata at {host}": (
+            SUBSCRIBER.replace("crm.example.com", host) + 'allow_networks = ["0.0.0.0/0", "::/0"]\n',
+            2,
+            "which is not public",
+        )
+        for host in METADATA
+    },
+    "metadata in clear": (
+        SUBSCRIBER.replace("https://crm.example.com", "http://0xA9FEA9FE") + 'allow_networks = ["0.0.0.0/0"]\n',
+        2,
+        "leads to 169.254.169.254, which is not public (link-local, where clouds serve instance metadata",
+    ),
+    "a private address that nobody named": (SUBSCRIBER.replace("crm.example.com", "10.2.0.7"), 2, "allow_networks"),
     # signing keys
     "whsec_ missing": (SUBSCRIBER.replace("env:W", "env:S"), 3, "neither whsec_ nor whsk_"),
     "whsec_ of 23 bytes": (SUBSCRIBER.replace("env:W", "env:WHSEC_SHORT"), 3, "24 to 64 bytes"),

@@ -152,7 +152,9 @@ def test_a_test_event_says_how_it_failed(tmp_path: Path) -> None:
             assert tried["answer"] == "you sent [credential]"
             metadata = {"name": "bad", **settings(server.port), "url": "http://169.254.169.254/"}
             metadata["allow_networks"] = ["169.254.0.0/16"]
-            assert (await at.operator.post(URL, json=metadata)).status_code == 201
+            assert (await at.operator.post(URL, json=metadata)).status_code == 400
+            inside = {**metadata, "url": "https://localhost/", "allow_networks": []}
+            assert (await at.operator.post(URL, json=inside)).status_code == 201
             assert (await at.operator.post(f"{URL}/bad/test")).json()["cause"] == "refused_target"
             for wrong in ({"type": "channel.qr_updated"}, {"type": "x"}, {"nothing": 1}, {"type": 3}):
                 assert (await at.operator.post(f"{URL}/crm/test", json=wrong)).status_code == 400
