@@ -30,6 +30,8 @@ from gateway.intake.endpoint import Endpoint, Inlet
 from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
 from gateway.operate.access import Access, all_tokens
+from gateway.operate.alerts import Alerts
+from gateway.operate.api import alerts as alerts_api
 from gateway.operate.api import api_routes, exception_handlers, openapi_config, reload, replays, subscribers
 from gateway.operate.dashboard import page_routes
 from gateway.operate.desk import Desk
@@ -160,6 +162,13 @@ class Gateway:
             wall_ms=wall_ms,
             monotonic=time.monotonic,
         )
+        self.alerts = Alerts(
+            self.desk.sight,
+            guard,
+            owner=owner,
+            monotonic=time.monotonic,
+            nonce=lambda: secrets.token_hex(16),
+        )
         self.app = self._app()
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
@@ -205,6 +214,7 @@ class Gateway:
             *subscribers.routes(self.subscribers, self.trial),
             *reload.routes(self.reloader),
             *replays.routes(self.replays),
+            *alerts_api.routes(self.alerts),
         ]
         routes: list[Any] = [
             *health_routes(self.readiness),
@@ -238,6 +248,7 @@ class Gateway:
             for dispatcher in self.dispatchers:
                 dispatcher.start()
             self.replayer.start()
+            self.alerts.start()
 
     async def stop(self) -> None:
         """Stop in the order of a webhook's way: what is accepted is committed, what is on the wire is settled."""
@@ -245,6 +256,7 @@ class Gateway:
         if self.role != "delivery":
             await asyncio.gather(*[committer.close() for committer in self.committers])
         if self.role != "intake":
+            await self.alerts.stop()
             await asyncio.gather(self.replayer.stop(), *[dispatcher.stop() for dispatcher in self.dispatchers])
         await self.housekeeping.stop()
         await self.key_fetcher.close()

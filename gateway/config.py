@@ -20,11 +20,6 @@ NOT_YET: dict[str, str] = {
     "store.spool": "the spool that takes over while the store is away",
     "sources.rate": "a limit per source",
     "sources.retention": "a retention per source",
-    "sources.expect_every": "the alarm for a silent source",
-    "alerts.url": "an alert",
-    "alerts.oldest_pending": "an alert",
-    "alerts.dead_letters": "an alert",
-    "alerts.silence": "an alert",
 }
 """Settings that are understood but whose feature is not built: asking for one is an error, never silently ignored.
 
@@ -129,6 +124,10 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``[alerts]``"""
 
     url: str | None = None
+    """Where they are posted; ``None``: nowhere, ``status`` and the metrics have them all the same."""
+    secrets: tuple[str, ...] = ()
+    """``whsec_…`` or ``whsk_…``; all of them sign. Without one, alerts are not signed."""
+    allow_networks: tuple[Network, ...] = ()
     oldest_pending_s: float = 300.0
     dead_letters: int = 1
     silence: bool = True

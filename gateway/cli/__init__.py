@@ -43,6 +43,7 @@ VERBS: dict[str, Verb] = {
     "pause": Verb("pause", "Mend", "Hold the deliveries to one subscriber."),
     "resume": Verb("pause", "Mend", "Let them go on."),
     "replay": Verb("replay", "Mend", "Send events again, to a subscriber or a URL; a dry run first."),
+    "alerts": Verb("alerts", "Mend", "Alerts: test whether one arrives."),
     "schema": Verb("schema", "Build", "The event as JSON Schema, TypeScript or Python types."),
     "secret": Verb("secret", "Build", "Make a secret: for subscribers, tokens and paths."),
 }

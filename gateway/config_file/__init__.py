@@ -7,7 +7,7 @@
     references.py   env:NAME, file:path, credential:name → the secret, and where it came from
     values.py       one function per form a value may have: duration, size, rate, network, …
     section.py      one table of the file: reads key by key, collects mistakes and origins
-    tables.py       [gateway], [store], [alerts]
+    tables.py       [gateway], [store]
     sources.py      [sources.*], checked against what the adapter says it understands
     subscribers.py  [subscribers.*]
     effective.py    the settings in force, each with its origin

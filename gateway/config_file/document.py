@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config, SourceSettings
+from gateway.config_file.alerts import read_alerts
 from gateway.config_file.lines import Lines
 from gateway.config_file.references import References, parse_dotenv
 from gateway.config_file.section import Reading, Section
 from gateway.config_file.sources import check_name, read_source, read_sources
 from gateway.config_file.subscribers import read_subscribers
-from gateway.config_file.tables import read_alerts, read_gateway, read_store
+from gateway.config_file.tables import read_gateway, read_store
 from gateway.config_file.values import Wrong, did_you_mean
 from gateway.errors import ConfigError
 

@@ -1,10 +1,10 @@
-"""``[gateway]``, ``[store]`` and ``[alerts]``."""
+"""``[gateway]`` and ``[store]``."""
 
 import re
 from typing import Any
 from urllib.parse import parse_qsl
 
-from gateway.config import AlertSettings, GatewaySettings, StoreSettings, Token, hash_token
+from gateway.config import GatewaySettings, StoreSettings, Token, hash_token
 from gateway.config_file.references import References, is_reference
 from gateway.config_file.section import Key, Reading, Section
 from gateway.config_file.values import (
@@ -14,7 +14,6 @@ from gateway.config_file.values import (
     MIB,
     MINUTE_MS,
     NAME,
-    SECOND_MS,
     Wrong,
     choice,
     duration,
@@ -44,10 +43,6 @@ ASSUME_DURABLE = Key("assume_durable", flag, False)
 PARTITIONS = Key("partitions", integer(1, 256), 1)
 RETENTION = Key("retention", duration(MINUTE_MS, 3650 * DAY_MS), "7d")
 RETENTION_BYTES = Key("retention_bytes", size(MIB, 1024 * GIB), "512MiB")
-
-OLDEST_PENDING = Key("oldest_pending", duration(SECOND_MS, 30 * DAY_MS), "5m")
-DEAD_LETTERS = Key("dead_letters", integer(1, 1_000_000_000), 1)
-SILENCE = Key("silence", flag, True)
 
 
 def read_gateway(reading: Reading, table: object) -> GatewaySettings:
@@ -110,20 +105,6 @@ def read_store(reading: Reading, table: object) -> StoreSettings:
     return settings
 
 
-def read_alerts(reading: Reading, table: object) -> AlertSettings:
-    """``[alerts]``"""
-    section = Section(reading, ("alerts",), table)
-    references = reading.references
-    settings = AlertSettings(
-        url=section.read_optional(Key("url", lambda value: _alert_url(references, value), shown=masked)),
-        oldest_pending_s=section.read(OLDEST_PENDING),
-        dead_letters=section.read(DEAD_LETTERS),
-        silence=section.read(SILENCE),
-    )
-    section.finish()
-    return settings
-
-
 def masked(value: Any) -> Any:
     """What may be shown of a value that could hold a secret: references whole, of URLs no user and no query."""
     if isinstance(value, list):
@@ -152,14 +133,6 @@ def _token_secret(references: References, value: object) -> str:
             "what this prints, to where the reference points: gateway secret new --kind token",
         )
     return secret
-
-
-def _alert_url(references: References, value: object) -> str:
-    url = text_or_reference(references, value)
-    parts = split_url(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise Wrong("is not an http or https URL", 'a URL, or a reference to one: "env:ALERT_URL"')
-    return url
 
 
 def _store_url(reading: Reading, value: object) -> str:

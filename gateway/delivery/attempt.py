@@ -55,7 +55,8 @@ class Sender:
     """Delivers to one subscriber.
 
     Raises ``ConfigError`` if the settings hold a secret that cannot sign or a header a subscriber may not have.
-    ``ca_pem`` is trusted beside the system's authorities.
+    ``ca_pem`` is trusted beside the system's authorities. Events are always signed; what is not an event may go without
+    (``must_sign=False``) where there is no secret.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class Sender:
         wall_ms: Callable[[], int],
         monotonic: Callable[[], float],
         ca_pem: bytes | None = None,
+        must_sign: bool = True,
     ) -> None:
         problems = [problem for name, value in settings.headers if (problem := header_problem(name, value))]
         try:
-            self._signer = Signer(settings.secrets)
+            self._signer = Signer(settings.secrets) if must_sign or settings.secrets else None
         except ValueError as error:
             problems.append(str(error))
         if problems:
@@ -133,7 +135,7 @@ class Sender:
         headers = [
             ("webhook-id", event_id),
             ("webhook-timestamp", str(timestamp_s)),
-            ("webhook-signature", self._signer.sign(event_id, timestamp_s, body)),
+            *([("webhook-signature", self._signer.sign(event_id, timestamp_s, body))] if self._signer else []),
             ("gateway-attempt", str(attempt)),
             ("gateway-attempts-left", str(attempts_left)),
             *dressed,

@@ -55,9 +55,11 @@ def secrets_of(config: Config) -> tuple[str, ...]:
     found: set[str] = set()
     for source in config.sources.values():
         found.update(secret.decode("utf-8", "replace") for secret in source.source.secrets)
-    for subscriber in config.subscribers.values():
-        for secret in subscriber.secrets:
-            found.update((secret, secret.partition("_")[2]))
+    signing = [each.secrets for each in config.subscribers.values()] + [config.alerts.secrets]
+    for secret in (secret for secrets in signing for secret in secrets):
+        found.update((secret, secret.partition("_")[2]))
+    if config.alerts.url is not None:  # that of a chat's incoming webhook is a secret
+        found.add(config.alerts.url)
     return tuple(sorted((secret for secret in found if len(secret) >= SHORTEST_SECRET), key=len, reverse=True))
 
 

@@ -7,12 +7,17 @@ from typing import Any
 
 import msgspec
 
+from gateway.config import StoreSettings, SubscriberSettings
 from gateway.delivery.breaker import BreakerState
+from gateway.errors import NotDurable
 from gateway.operate.paging import size_of
+from gateway.operate.problems import find_troubles
 from gateway.operate.search import newest
+from gateway.operate.replay_items import read_replays
 from gateway.operate.sight import Sight
-from gateway.operate.troubles import does, find_troubles
+from gateway.operate.troubles import does, summed_troubles
 from gateway.operate.views import (
+    AlertsStatus,
     PartitionStatus,
     SourceStatus,
     Status,
@@ -21,6 +26,8 @@ from gateway.operate.views import (
     SubscriberStatus,
 )
 from gateway.operate.waiting import Waiting, look_at_waiting
+from gateway.store.alerts import AlertBook, Remembered
+from gateway.store.connection import check_settings
 from gateway.store.control import GONE
 from gateway.store.ledger import Account, SourceAccount, Subscriber, make_ledger
 from schemas.timestamps import format_ms
@@ -42,11 +49,16 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 decode_breaker = msgspec.json.Decoder(BreakerState).decode
 
 
-async def read_status(sight: Sight) -> Status:
-    """Ask the store everything. Raises ``StoreUnavailable``."""
+async def read_status(sight: Sight, *, summed: bool = False) -> Status:
+    """Ask the store everything. Raises ``StoreUnavailable``.
+
+    ``summed``: without what costs more than numbers, which is the causes of dead letters and of kept requests, and when
+    a source's latest event came.
+    """
     accounts = await sight.accounts()
+    remembered = await AlertBook(sight.store, sight.keys[0]).read()
     latest, server, memory, time, *leases = await asyncio.gather(
-        _latest(sight),
+        _nothing() if summed else _latest(sight),
         sight.store.info("server"),
         sight.store.info("memory"),
         sight.store.call("TIME"),  # leases run by the store's clock, which need not be ours
@@ -62,14 +74,18 @@ async def read_status(sight: Sight) -> Status:
     delivering = any(partition.owner is not None for partition in partitions)
     subscribers = await read_subscribers(sight, accounts, names, delivering=delivering)
     ledger = make_ledger(accounts, sight.wall_ms())
-    sources = _sources(sight, accounts, latest)
+    sources = _sources(sight, accounts, latest, remembered)
+    alerts = _alerts(sight, remembered)
+    numbers = (ledger, sources, subscribers, store, alerts)
     return Status(
         at=ledger.at,
         ledger=ledger,
+        replays=await read_replays(sight),
         sources=sources,
         subscribers=subscribers,
         store=store,
-        problems=await find_troubles(sight, ledger, sources, subscribers, store),
+        alerts=alerts,
+        problems=summed_troubles(*numbers) if summed else await find_troubles(sight, *numbers),
     )
 
 
@@ -89,6 +105,10 @@ async def read_subscribers(
     return found
 
 
+async def _nothing() -> dict[str, str]:
+    return {}
+
+
 async def _latest(sight: Sight) -> dict[str, str]:
     """When the newest event of each source came, among the newest log entries."""
     found: dict[str, str] = {}
@@ -103,7 +123,9 @@ async def _latest(sight: Sight) -> dict[str, str]:
     return found
 
 
-def _sources(sight: Sight, accounts: Sequence[Account], latest: dict[str, str]) -> list[SourceStatus]:
+def _sources(
+    sight: Sight, accounts: Sequence[Account], latest: dict[str, str], remembered: Remembered
+) -> list[SourceStatus]:
     totals: dict[str, SourceAccount] = {name: SourceAccount() for name in sight.config.sources}
     for account in accounts:
         for name, part in account.sources.items():
@@ -114,6 +136,8 @@ def _sources(sight: Sight, accounts: Sequence[Account], latest: dict[str, str]) 
     found = []
     for name, total in totals.items():
         settings = sight.config.sources.get(name)
+        heard = remembered.watch.heard.get(name)
+        every_s = settings.expect_every_s if settings else None
         found.append(
             SourceStatus(
                 name=name,
@@ -121,6 +145,8 @@ def _sources(sight: Sight, accounts: Sequence[Account], latest: dict[str, str]) 
                 configured=settings is not None,
                 broken=settings.broken if settings else None,
                 last_event_at=latest.get(name),
+                last_heard_at=format_ms(heard.at_ms) if heard else None,
+                silent=bool(heard and every_s and sight.wall_ms() - heard.at_ms > every_s * 1000),
                 account=total,
             )
         )
@@ -153,6 +179,7 @@ def _subscriber(
     breakers = [decode_breaker(each.breaker) for each in known if each.breaker]
     open_breaker = next((each for each in breakers if each.open), None)
     oldest_s = None if waiting.oldest_ms is None else max(0.0, (now_ms - waiting.oldest_ms) / 1000)
+    given_up_ms = max((each.given_up_ms for each in known), default=0)
     if settings is None:
         state, words = _of_unconfigured()
     elif paused or open_breaker is not None:
@@ -180,6 +207,41 @@ def _subscriber(
         unaccounted=line.unaccounted,
         oldest_pending_s=oldest_s,
         next_attempt_at=None if waiting.next_due_ms is None else format_ms(waiting.next_due_ms),
+        breaker_open_since=None if open_breaker is None else format_ms(open_breaker.since_ms),
+        lag_used=_lag_used(sight.config.store, settings, name, accounts, oldest_s),
+        given_up=sum(each.given_up for each in known),
+        given_up_at=format_ms(given_up_ms) if given_up_ms else None,
+    )
+
+
+def _lag_used(
+    store: StoreSettings,
+    settings: SubscriberSettings | None,
+    name: str,
+    accounts: Sequence[Account],
+    oldest_s: float | None,
+) -> float:
+    """As ``delivery/lag.py`` reckons, with the age of what is parked as well."""
+    if settings is None or oldest_s is None:
+        return 0.0
+    behind_bytes = [
+        (account.seq - numbers.cursor) * account.log_bytes / max(1, account.entries)
+        for account in accounts
+        if (numbers := account.subscribers.get(name)) is not None
+    ]
+    used = max(oldest_s / settings.max_lag_s, max(behind_bytes, default=0.0) / store.most_lag_bytes)
+    return round(used, 4)
+
+
+def _alerts(sight: Sight, remembered: Remembered) -> AlertsStatus:
+    watch, standing = remembered.watch, remembered.standing.values()
+    configured = sight.config.alerts.url is not None
+    return AlertsStatus(
+        configured=configured,
+        standing=sum(each.raised for each in standing),
+        unsent=sum(bool(each.owed) for each in standing) if configured else 0,
+        failing_since=format_ms(watch.failing_ms) if configured and watch.failing_ms else None,
+        why=watch.why or None,
     )
 
 
@@ -262,6 +324,7 @@ def _store(
         server=f"{name} {version}",
         durability=settings.durability,
         settings=dict(sight.store.live_settings),
+        durable=_is_durable(settings, sight.store.live_settings),
         memory_bytes=int(memory.get("used_memory", 0)),
         memory_limit_bytes=int(memory.get("maxmemory", 0)),
         log_bytes=sum(account.log_bytes for account in accounts),
@@ -270,6 +333,16 @@ def _store(
         quarantined=sum(account.quarantined_now for account in accounts),
         partitions=partitions,
     )
+
+
+def _is_durable(settings: StoreSettings, found: dict[str, str]) -> bool:
+    if settings.durability != "fsync" or settings.assume_durable:
+        return settings.durability == "fsync"
+    try:
+        check_settings(found)
+    except NotDurable:
+        return not found  # what was never read cannot be judged
+    return True
 
 
 def _partition(number: int, account: Account, lease: list[bytes | None], now_ms: int) -> PartitionStatus:

@@ -1,27 +1,24 @@
-"""Open problems, grouped by cause, each with the command that helps."""
+"""Problems as the numbers of ``status`` tell them, each with the command that helps. Pure.
 
-from collections import Counter
+``problems.py`` adds the causes of dead letters and of kept requests, which it has to read; alerts do without.
+"""
+
 from collections.abc import Sequence
 
-from gateway.operate.sight import Sight
-from gateway.operate.views import SourceStatus, StoreStatus, SubscriberStatus, Trouble
-from gateway.store.dead_letters import DeadLetters
+from gateway.delivery.lag import WARN_PART
+from gateway.operate.views import AlertsStatus, SourceStatus, StoreStatus, SubscriberStatus, Trouble
+from gateway.store.housekeeping import FULL
 from gateway.store.ledger import Ledger
-from gateway.store.quarantine import KeptRequests, Shelf
-from schemas.timestamps import parse_iso_ms
-
-LOOKED_AT = 50
-"""Dead letters a subscriber and partition, and kept requests a shelf, that are looked at for their causes. They come
-with answers and bodies, so not many."""
+from schemas.timestamps import format_ms, parse_iso_ms
 
 LATE_S = 10.0
 """A retry that mends it sooner is no problem of anybody's."""
 
-REJECTED_MS = 86_400_000
-"""Requests rejected longer ago are history: they stay on their page and in the counts."""
+RECENT_MS = 86_400_000
+"""Requests rejected and events discarded longer ago are history: they stay on their page and in the counts."""
 
 NEARLY_FULL = 0.75
-"""The part of its memory at which the store is mentioned; at 0.85 the intake stops."""
+"""The part of its memory at which the store is mentioned; at ``FULL`` the intake stops."""
 
 CAUSES = {
     "timeout": "does not answer in time",
@@ -46,14 +43,59 @@ def does(cause: str) -> str:
     return CAUSES.get(cause, f"fails with {cause}")
 
 
-async def find_troubles(
-    sight: Sight,
+def summed_troubles(
     ledger: Ledger,
     sources: Sequence[SourceStatus],
     subscribers: Sequence[SubscriberStatus],
     store: StoreStatus,
+    alerts: AlertsStatus,
 ) -> list[Trouble]:
-    """All open problems, the worst first. Raises ``StoreUnavailable``."""
+    """All open problems from numbers alone, without a look at answers and bodies, for who asks every few seconds.
+
+    Dead letters are one problem a subscriber, quarantine one a source, counting all that ever came there; what is
+    rejected is left out: whoever knows a URL can bring that about.
+    """
+    found = plain_troubles(ledger, sources, subscribers, store, alerts)
+    found += [
+        Trouble(
+            severity="bad",
+            what=f"{each.name} has {each.dead} dead {'letter' if each.dead == 1 else 'letters'}",
+            count=each.dead,
+            kind="dead_letters",
+            cause="dead_letters",
+            subscriber=each.name,
+            command=f"gateway dead list --subscriber {each.name}",
+            page=f"/dead?subscriber={each.name}",
+        )
+        for each in subscribers
+        if each.dead
+    ]
+    if store.quarantined:
+        found += [
+            Trouble(
+                severity="warn",
+                what=f"{number} {'request' if number == 1 else 'requests'} of {each.name} so far proven but not "
+                "mappable: they are in quarantine",
+                count=number,
+                kind="quarantined",
+                cause="quarantined",
+                source=each.name,
+                page="/quarantine",
+            )
+            for each in sources
+            if (number := each.account.requests.quarantined)
+        ]
+    return found
+
+
+def plain_troubles(
+    ledger: Ledger,
+    sources: Sequence[SourceStatus],
+    subscribers: Sequence[SubscriberStatus],
+    store: StoreStatus,
+    alerts: AlertsStatus,
+) -> list[Trouble]:
+    """All but dead letters and kept requests."""
     found: list[Trouble] = []
     if ledger.unaccounted:
         found.append(
@@ -61,17 +103,31 @@ async def find_troubles(
                 severity="bad",
                 what=f"{ledger.unaccounted} events are in no place: the account does not add up",
                 count=ledger.unaccounted,
+                kind="unaccounted",
                 cause="unaccounted",
                 command="gateway audit",
             )
         )
     found += [_broken(source) for source in sources if source.broken]
+    found += [_silent(source) for source in sources if source.silent]
+    now_ms = parse_iso_ms(ledger.at) or 0
     for subscriber in subscribers:
-        found += await _of_subscriber(sight, subscriber)
+        found += _of_subscriber(subscriber, now_ms)
+        found += _of_lag(subscriber, now_ms)
     found += _of_store(store)
-    found += await _quarantined(sight, store)
-    found += await _rejected(sight, sources)
-    return sorted(found, key=lambda trouble: trouble.severity)  # "bad" sorts before "warn"
+    if alerts.failing_since is not None:
+        found.append(
+            Trouble(
+                severity="bad",
+                what=f"alerts cannot be sent: {alerts.why}",
+                count=alerts.unsent,
+                kind="alerts",
+                cause="alerts",
+                command="gateway alerts test",
+                since=alerts.failing_since,
+            )
+        )
+    return found
 
 
 def _broken(source: SourceStatus) -> Trouble:
@@ -79,96 +135,137 @@ def _broken(source: SourceStatus) -> Trouble:
         severity="bad",
         what=f"{source.name} answers 503: {source.broken}",
         count=1,
+        kind="broken_adapter",
         cause="broken_adapter",
         source=source.name,
         command="gateway check",
     )
 
 
-async def _of_subscriber(sight: Sight, subscriber: SubscriberStatus) -> list[Trouble]:
+def _silent(source: SourceStatus) -> Trouble:
+    return Trouble(
+        severity="bad",
+        what=f"{source.name} is silent: no proven request for longer than expect_every",
+        count=1,
+        kind="silence",
+        cause="silence",
+        source=source.name,
+        command="gateway urls",
+        since=source.last_heard_at,
+    )
+
+
+def _of_subscriber(subscriber: SubscriberStatus, now_ms: int) -> list[Trouble]:
     name = subscriber.name
-    found = []
     if subscriber.state in ("disabled", "paused"):
-        found.append(
+        return [
             Trouble(
                 severity="bad" if subscriber.state == "disabled" else "warn",
                 what=f"{name} is {subscriber.words}",
                 count=1,
+                kind="disabled" if subscriber.state == "disabled" else "paused",
                 cause=subscriber.state,
                 subscriber=name,
                 command=f"gateway resume {name}",
             )
-        )
-    elif subscriber.state == "not_delivering":
-        found.append(
+        ]
+    if subscriber.state == "not_delivering":
+        return [
             Trouble(
                 severity="bad",
                 what=f"{subscriber.pending} events wait for {name}, and no process delivers",
                 count=subscriber.pending,
+                kind="waiting",
                 cause="not_delivering",
                 subscriber=name,
                 command="gateway serve --role delivery",
+                since=_waits_since(subscriber, now_ms),
             )
-        )
-    elif subscriber.state == "not_configured" and subscriber.pending:
-        found.append(
+        ]
+    if subscriber.state == "not_configured" and subscriber.pending:
+        return [
             Trouble(
                 severity="warn",
                 what=f"{subscriber.pending} events are kept for {name}, which is no longer in the configuration",
                 count=subscriber.pending,
+                kind="not_configured",
                 cause="not_configured",
                 subscriber=name,
                 command="gateway check",
             )
-        )
-    elif subscriber.state == "breaker_open" or (
+        ]
+    if subscriber.state == "breaker_open" or (
         subscriber.state in ("retrying", "behind") and (subscriber.oldest_pending_s or 0) > LATE_S
     ):
-        found.append(
+        return [
             Trouble(
                 severity="warn",
                 what=f"{name}: {subscriber.words}",
                 count=subscriber.parked or subscriber.pending,
+                kind="waiting",
                 cause=subscriber.state,
+                subscriber=name,
+                command="gateway status",
+                since=_waits_since(subscriber, now_ms),
+            )
+        ]
+    return []
+
+
+def _waits_since(subscriber: SubscriberStatus, now_ms: int) -> str | None:
+    """Since the oldest pending event came, or the breaker opened, whichever was first."""
+    oldest_s = subscriber.oldest_pending_s
+    known = [] if oldest_s is None else [format_ms(now_ms - round(oldest_s * 1000))]
+    known += [subscriber.breaker_open_since] if subscriber.breaker_open_since else []
+    return min(known, default=None)
+
+
+def _of_lag(subscriber: SubscriberStatus, now_ms: int) -> list[Trouble]:
+    """One when half of ``max_lag`` is used, and one, worse, when events were discarded."""
+    name, found = subscriber.name, []
+    if subscriber.state != "not_configured" and subscriber.lag_used >= WARN_PART:
+        found.append(
+            Trouble(
+                severity="warn",
+                what=f"{name} has used {100 * subscriber.lag_used:.0f} % of what max_lag and retention_bytes leave it; "
+                "beyond that its oldest events are discarded",
+                count=subscriber.pending,
+                kind="lag",
+                cause="lag",
                 subscriber=name,
                 command="gateway status",
             )
         )
-    if subscriber.dead:
-        found += await _dead(sight, name, subscriber.dead)
-    return found
-
-
-async def _dead(sight: Sight, name: str, dead: int) -> list[Trouble]:
-    causes: Counter[str] = Counter()
-    for keys in sight.keys:
-        letters = await DeadLetters(sight.store, keys, name).list(0, LOOKED_AT)
-        causes.update(letter.cause for letter, _ in letters)
-    rest = dead - causes.total()
-    return [
-        Trouble(
-            severity="bad",
-            what=f"{name} {does(cause)}: {number} dead {'letter' if number == 1 else 'letters'}"
-            + (f", and {rest} older ones of causes not looked at" if rest > 0 and position == 0 else ""),
-            count=number,
-            cause=cause,
-            subscriber=name,
-            command=f"gateway dead list --subscriber {name}",
-            page=f"/dead?subscriber={name}&cause={cause}",
+    given_up_ms = None if subscriber.given_up_at is None else parse_iso_ms(subscriber.given_up_at)
+    if given_up_ms is not None and now_ms - given_up_ms < RECENT_MS:
+        number = subscriber.given_up
+        found.append(
+            Trouble(
+                severity="bad",
+                what=f"{name} has lost {number} {'event' if number == 1 else 'events'}, discarded beyond max_lag "
+                f"or as dead letters without room; the latest at {subscriber.given_up_at}",
+                count=number,
+                kind="discarded",
+                cause="discarded",
+                subscriber=name,
+                command="gateway status",
+            )
         )
-        for position, (cause, number) in enumerate(causes.most_common())
-    ]
+    return found
 
 
 def _of_store(store: StoreStatus) -> list[Trouble]:
     found = []
     limit = store.memory_limit_bytes
     if limit and store.memory_bytes > NEARLY_FULL * limit:
+        full = store.memory_bytes >= FULL * limit
         found.append(
             Trouble(
-                severity="bad",
-                what=f"the store uses {100 * store.memory_bytes // limit} % of its memory; at 85 % the intake stops",
+                severity="bad" if full else "warn",
+                what=f"the store uses {100 * store.memory_bytes // limit} % of its memory; "
+                + ("the intake has stopped" if full else "at 85 % the intake stops"),
                 count=1,
+                kind="store_memory",
                 cause="store_memory",
                 command="gateway status",
             )
@@ -179,6 +276,7 @@ def _of_store(store: StoreStatus) -> list[Trouble]:
                 severity="warn",
                 what="the log is larger than retention_bytes, because a subscriber has not read all of it",
                 count=1,
+                kind="log_bytes",
                 cause="log_bytes",
                 command="gateway status",
             )
@@ -189,54 +287,20 @@ def _of_store(store: StoreStatus) -> list[Trouble]:
                 severity="warn",
                 what='durability = "memory": a crash of the store loses events that were answered 200',
                 count=1,
+                kind="memory_only",
                 cause="not_durable",
                 command="gateway check --effective",
             )
         )
+    elif not store.durable:
+        found.append(
+            Trouble(
+                severity="bad",
+                what="the settings of the store would lose what it acknowledges; the intake has stopped",
+                count=1,
+                kind="store_settings",
+                cause="store_settings",
+                command="gateway status",
+            )
+        )
     return found
-
-
-async def _quarantined(sight: Sight, store: StoreStatus) -> list[Trouble]:
-    if not store.quarantined:
-        return []
-    return [
-        Trouble(
-            severity="warn",
-            what=f"{source}: {number} proven but not mappable: {reason}",
-            count=number,
-            cause="quarantined",
-            source=source,
-            page="/quarantine",
-        )
-        for (source, reason), number in await _kept_by_reason(sight, "quarantine", 0)
-    ]
-
-
-async def _rejected(sight: Sight, sources: Sequence[SourceStatus]) -> list[Trouble]:
-    if not any(source.account.requests.rejected for source in sources):
-        return []
-    return [
-        Trouble(
-            severity="warn",
-            what=f"{source}: {number} rejected in the last day (of those kept): {reason}",
-            count=number,
-            cause="not_proven",
-            source=source,
-            command="gateway urls",
-            page="/rejected",
-        )
-        for (source, reason), number in await _kept_by_reason(sight, "rejected", sight.wall_ms() - REJECTED_MS)
-    ]
-
-
-async def _kept_by_reason(sight: Sight, shelf: Shelf, since_ms: int) -> list[tuple[tuple[str, str], int]]:
-    """Source and reason → number, of the latest that are kept, the commonest first."""
-    reasons: Counter[tuple[str, str]] = Counter()
-    for keys in sight.keys:
-        kept = await KeptRequests(sight.store, keys, shelf).list(None, LOOKED_AT)
-        reasons.update(
-            (each.meta.source, each.meta.reason)
-            for each in kept
-            if (parse_iso_ms(each.meta.received_at) or 0) >= since_ms
-        )
-    return reasons.most_common(20)

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.store.ledger import Ledger, SourceAccount
+from gateway.store.replays import State
 from schemas.timestamps import Timestamp
 
 Count = Annotated[int, Meta(ge=0)]
@@ -35,6 +36,14 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_event_at: Annotated[
         When | None, Meta(description="When its latest event came, as far as the newest log entries tell.")
     ]
+    last_heard_at: Annotated[
+        When | None,
+        Meta(
+            description="When its latest proven request came, to a few seconds. Time in which no process watched is "
+            "left out. Null where it has never been watched."
+        ),
+    ] = None
+    silent: Annotated[bool, Meta(description="No proven request for longer than `expect_every`.")] = False
     account: SourceAccount
 
 
@@ -83,6 +92,19 @@ class SubscriberStatus(msgspec.Struct, frozen=True, kw_only=True):
     unaccounted: int
     oldest_pending_s: Annotated[float | None, Meta(description="Age of the oldest pending event; null without one.")]
     next_attempt_at: Annotated[When | None, Meta(description="When the next parked event is due.")]
+    breaker_open_since: Annotated[When | None, Meta(description="Null while its breaker is closed.")] = None
+    lag_used: Annotated[
+        float,
+        Meta(
+            description="The part of `max_lag` that is used, by age or by bytes, whichever is more. "
+            "At 0.5 it is a problem; beyond 1 events are discarded."
+        ),
+    ] = 0.0
+    given_up: Annotated[
+        Count,
+        Meta(description="Of the discarded, what nobody asked for: beyond max_lag, or dead letters without room."),
+    ] = 0
+    given_up_at: Annotated[When | None, Meta(description="When the latest of them was discarded.")] = None
 
 
 class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +125,11 @@ class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     kind: Annotated[str, Meta(description="embedded or remote")]
     server: Annotated[str, Meta(description="Name and version.", examples=["valkey 9.1.2"])]
     durability: Annotated[str, Meta(description="fsync: a 2xx means it is on disk. memory: a crash loses events.")]
-    settings: Annotated[dict[str, str], Meta(description="What the server said of itself at the last connection.")]
+    settings: Annotated[dict[str, str], Meta(description="What the server said of itself at the last look.")]
+    durable: Annotated[
+        bool,
+        Meta(description="Whether it fsyncs before it answers, by those settings or by `assume_durable`."),
+    ] = True
     memory_bytes: Count
     memory_limit_bytes: Annotated[Count, Meta(description="0: none set.")]
     log_bytes: Count
@@ -113,17 +139,78 @@ class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     partitions: list[PartitionStatus]
 
 
+class AlertsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told to whoever is on call."""
+
+    configured: Annotated[bool, Meta(description="Whether `[alerts]` has a URL.")] = False
+    standing: Annotated[Count, Meta(description="Alerts that were raised and are not over.")] = 0
+    unsent: Annotated[Count, Meta(description="Of the words about them, those not yet sent.")] = 0
+    failing_since: Annotated[When | None, Meta(description="Since when they cannot be sent; null if they can.")] = None
+    why: Annotated[str | None, Meta(description="Why not.")] = None
+
+
+TroubleKind = Literal[
+    "unaccounted",
+    "broken_adapter",
+    "disabled",
+    "paused",
+    "waiting",
+    "not_configured",
+    "dead_letters",
+    "lag",
+    "discarded",
+    "store_memory",
+    "store_settings",
+    "log_bytes",
+    "memory_only",
+    "quarantined",
+    "rejected",
+    "silence",
+    "alerts",
+]
+"""What sort of problem it is. ``waiting``: events for a subscriber are late, whatever the reason."""
+
+
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     """One open problem, many cases of the same cause taken together."""
 
     severity: Annotated[Literal["bad", "warn"], Meta(description="bad: something waits for a person.")]
     what: Annotated[str, Meta(description="One sentence.")]
     count: Count
+    kind: TroubleKind
     cause: Annotated[str, Meta(examples=["http_500", "not_proven", "broken_adapter"])]
     subscriber: str | None = None
     source: str | None = None
     command: Annotated[str | None, Meta(description="The command that helps, or shows more.")] = None
     page: Annotated[str | None, Meta(description="Where on the pages it is to be seen.")] = None
+    since: Annotated[When | None, Meta(description="Since when, where that is known.")] = None
+
+
+class ReplayLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One replay at a glance."""
+
+    id: str
+    state: State
+    words: Annotated[str, Meta(description="The state as a sentence.")]
+    target: Annotated[str, Meta(description="The subscriber, or the URL, masked.")]
+    progress: Annotated[float, Meta(ge=0, le=1, description="How much of the log's range is gone through.")]
+    created_at: When
+    ended_at: When | None
+
+
+class ReplaysStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent again on purpose: apart from the account, and in no term of it."""
+
+    states: Annotated[dict[str, int], Meta(description="State → replays, of the newest 200.", examples=[{"done": 3}])]
+    waiting: Annotated[Count, Meta(description="Of those that run, how many send nothing at the moment.")]
+    delivered: Annotated[Count, Meta(description="Events, by all replays there ever were.")]
+    requeued: Annotated[Count, Meta(description="Dead letters put back, by all of them.")]
+    failed: Annotated[Count, Meta(description="Events that could not be delivered, by all of them.")]
+    attempts: Annotated[Count, Meta(description="By all of them.")]
+    items: Annotated[
+        list[ReplayLine],
+        Meta(description="The newest 20 that wait, run or stopped by themselves, then the 3 that ended last."),
+    ]
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,9 +218,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     at: When
     ledger: Ledger
+    replays: ReplaysStatus
     sources: list[SourceStatus]
     subscribers: list[SubscriberStatus]
     store: StoreStatus
+    alerts: AlertsStatus = AlertsStatus()
     problems: list[Trouble]
 
 

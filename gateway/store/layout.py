@@ -43,7 +43,10 @@ key                                written   what
 ``{n}:sub:<name>:history``         settle    stream: ``s`` sequence number, ``h`` JSON (``Late``), of events
                                              delivered after more than one attempt; the newest 10 000
 ``{0}:replays``                    replay    hash: replay id → version, blank, JSON (``Replay``); the newest 200, all in
-                                             partition 0. ``{0}:replays:open``: the set of those that are to run
+                                             partition 0. ``{0}:replays:open``: the set of those that are to run.
+                                             ``{0}:replays:totals``: hash, what all of them did, also those that are gone
+``{0}:alerts``                     alerts    hash: ``watch`` JSON (``Watch``); ``alert:<kind>:<subject>`` JSON of each
+                                             alert (``Standing``). In the first partition alone
 ``{n}:quarantine``                 commit    stream: ``m`` JSON (``Kept``), ``b`` exact body
 ``{n}:rejected``                   commit    the same, sampled and capped in bytes
 =================================  ========  =====================================================================
@@ -122,6 +125,7 @@ class Keys:
     """The keys of one partition."""
 
     __slots__ = (
+        "alerts",
         "committer_prefix",
         "log",
         "prefix",
@@ -129,6 +133,7 @@ class Keys:
         "rejected",
         "replays",
         "replays_open",
+        "replays_totals",
         "seen_prefix",
         "state",
         "subs",
@@ -143,8 +148,10 @@ class Keys:
         self.committer_prefix = f"{self.prefix}:committer:"
         self.subs = f"{self.prefix}:subs"
         self.subscribers = f"{self.prefix}:subscribers"
+        self.alerts = f"{self.prefix}:alerts"
         self.replays = f"{self.prefix}:replays"
         self.replays_open = f"{self.prefix}:replays:open"
+        self.replays_totals = f"{self.prefix}:replays:totals"
         self.quarantine = f"{self.prefix}:quarantine"
         self.rejected = f"{self.prefix}:rejected"
 

@@ -55,6 +55,25 @@ EVENT: dict[str, Any] = {
 _STATUS = {
     "at": _AT,
     "ledger": _LEDGER,
+    "replays": {
+        "states": {"running": 1, "done": 3},
+        "waiting": 0,
+        "delivered": 5_120,
+        "requeued": 12,
+        "failed": 2,
+        "attempts": 5_131,
+        "items": [
+            {
+                "id": "rpl_5qk2v7d3xwrb4m6a",
+                "state": "running",
+                "words": "runs: 120 delivered, 0 failed so far",
+                "target": "crm",
+                "progress": 0.4,
+                "created_at": _AT,
+                "ended_at": None,
+            }
+        ],
+    },
     "sources": [
         {
             "name": "enviaai-br",
@@ -62,6 +81,8 @@ _STATUS = {
             "configured": True,
             "broken": None,
             "last_event_at": _AT,
+            "last_heard_at": _AT,
+            "silent": False,
             "account": {"requests": _REQUESTS, "events": _EVENTS},
         }
     ],
@@ -80,6 +101,7 @@ _STATUS = {
             "attempts": {"delivered": 400, "http_500": 3},
             "oldest_pending_s": 0.1,
             "next_attempt_at": None,
+            "lag_used": 0.01,
         }
     ],
     "store": {
@@ -105,11 +127,13 @@ _STATUS = {
             }
         ],
     },
+    "alerts": {"configured": True, "standing": 0, "unsent": 0, "failing_since": None, "why": None},
     "problems": [
         {
             "severity": "warn",
             "what": "crm: 1 failed and waits for another attempt",
             "count": 1,
+            "kind": "waiting",
             "cause": "retrying",
             "subscriber": "crm",
             "source": None,
@@ -151,6 +175,14 @@ ANSWERS: dict[str, Any] = {
         ],
     },
     "follow": 'retry: 2000\n\nid: bDo0MTI\ndata: {"id":"evt_hdvgbpm7wgvb2yt2wqsgnew4cu"}\n\n',
+    "test_alert": {
+        "alert_id": "alt_0f3a5c1b2d4e6f708192a3b4",
+        "sent": False,
+        "status": 404,
+        "why": "answers 404",
+        "duration_ms": 38,
+        "answer": "no_service",
+    },
     "quarantine": {"items": [_KEPT], "next": None},
     "rejected": {"items": [{**_KEPT, "reason": "the signature is another", "verified": None}], "next": None},
 }
