@@ -113,7 +113,7 @@ class _Checker:
             why = f"no event that types lets through has {wrong}, only {_globs(elsewhere)} have it"
             self._wrong(column, why, "a field of the events it lets through, or types that have it")
         else:
-            hint = did_you_mean(wrong, self._all_paths())
+            hint = did_you_mean(wrong, self._all_paths() - {_dotted(names[:known])})
             self._wrong(column, f"no event has {wrong}{hint}", _one_of(siblings))
 
     def _all_paths(self) -> set[str]:
@@ -222,4 +222,6 @@ def _one_of(known: Sequence[str]) -> str:
 
 
 def _show(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

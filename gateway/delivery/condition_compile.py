@@ -85,9 +85,7 @@ def evaluate(expression: Any, event: dict[str, Any]) -> bool | str:
 def literal_mistake(function: str, literal: str) -> str:
     """Why a function of texts (``matches``, ``timestamp``, ``duration``) cannot work with this one; empty if it can."""
     quoted = msgspec.json.encode(literal).decode()  # what JSON can write, CEL can read
-    trial = f"{function}({quoted}) == {function}({quoted})"
-    if function == "matches":
-        trial = f'"".matches({quoted})' if function == "matches" else f"{function}({quoted}) == {function}({quoted})"
+    trial = f'"".matches({quoted})' if function == "matches" else f"{function}({quoted}) == {function}({quoted})"
     result = evaluate(compile_expression(trial), {})
     return result.partition(": ")[2] or result if isinstance(result, str) else ""
 
@@ -114,6 +112,9 @@ def _mistake(text: str, line: int, column: int, what: str) -> Mistake:
     if (overload := _OVERLOAD.match(what)) is not None:
         operator, operands = overload[1].replace("_", "").removeprefix("@"), overload[2]
         return Mistake(at + 1, f"'{operator}' cannot be applied to {operands}", "values that it can be applied to")
+    if "cannot be the range of a comprehension" in what and "'dyn'" in what:
+        # The library's checker wants it said that what an index gives may be a list.
+        return Mistake(at + 1, "loops over what an index in brackets gives", "dyn(…) around it, like dyn(event.raw[0])")
     if not what.startswith("Syntax error"):
         return Mistake(at + 1, what, _EXAMPLE)
     if at >= len(text.rstrip()):

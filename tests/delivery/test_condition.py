@@ -161,7 +161,7 @@ REFUSED: dict[str, tuple[str, int, str]] = {
     # comparisons that never hold
     "text and number": ("event.data.amount > 3", 21, "double(event.data.amount)"),
     "number in a list": ("event.channel in ['a', 1]", 24, "is compared with 1"),
-    "flag and text": ("event.data.is_group == 'yes'", 24, "write true or false"),
+    "flag and text": ("event.data.is_group == 'yes'", 24, 'is compared with "yes"; write true or false'),
     "two constants": ("1 == 'a'", 3, "'==' cannot be applied to int, string"),
     "null in data": ("event.data.error == null", 21, "!has(event.data.error)"),
     "null where there is none": ("event.type == null", 15, "never null"),
@@ -179,6 +179,7 @@ REFUSED: dict[str, tuple[str, int, str]] = {
     # loops
     "nested loops": ("event.raw.l.exists(x, x.exists(y, y == 1))", 31, "a loop within a loop"),
     "chained loops": ("event.raw.l.filter(x, x == 1).exists(y, y == 1)", 19, "a loop within a loop"),
+    "loop over what an index gives": ("event.raw['a-b'].exists(x, x == 1)", 10, "write dyn(…) around it"),
     "loop over event": ("event.raw.l.exists(event, event == 1)", 19, "hides event"),
 }
 
@@ -189,6 +190,20 @@ def test_what_can_never_work_is_refused_where_it_stands(case: str) -> None:
     where, column, words = REFUSED[case]
     found = mistakes_of(where)
     assert [(at, words in text) for at, text in found] == [(column, True)], found
+
+
+def test_nobody_is_told_that_they_meant_where_they_were() -> None:
+    """Of event.data.foo the nearest path is event.data, which says nothing."""
+    ((_, text),) = mistakes_of("event.data.foo == 'a'")
+    assert "did you mean event.data?" not in text
+
+
+def test_a_loop_over_what_an_index_gives_works_as_the_refusal_says() -> None:
+    """Names that CEL cannot write behind a dot are reached in brackets; dyn() makes them a range."""
+    condition = Condition("dyn(event.raw['a-b']).exists(x, x == 'vip')")
+    assert condition.wants(event(raw={"a-b": ["new", "vip"]}))
+    assert not condition.wants(event(raw={"a-b": ["new"]}))
+    assert condition.failures == 0
 
 
 def test_all_mistakes_are_told_at_once() -> None:
