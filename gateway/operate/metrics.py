@@ -6,7 +6,7 @@ a label, so their number is bounded. What counts from the start of the process a
 
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, get_args
 
 from litestar import Response, Router, get
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -88,6 +88,18 @@ def _of_status(status: Status) -> Iterator[Metric]:
     for severity in ("bad", "warn"):
         troubles.add_metric([severity], sum(each.severity == severity for each in status.problems))
     yield troubles
+    by_kind = _gauge("problem", "Open problems, by kind; the API's description lists the kinds.", "kind")
+    for kind in get_args(TroubleKind):
+        by_kind.add_metric([kind], sum(each.kind == kind for each in status.problems))
+    yield by_kind
+    for name, doc, value in (
+        ("alerts_standing", "Alerts raised and not over.", status.alerts.standing),
+        ("alerts_unsent", "Alerts that are still to be sent.", status.alerts.unsent),
+        ("alerts_failing", "1 while alerts cannot be sent.", status.alerts.failing_since is not None),
+    ):
+        gauge = _gauge(name, doc)
+        gauge.add_metric([], value)
+        yield gauge
 
 
 def _of_sources(sources: Iterable[SourceStatus]) -> Iterator[Metric]:
@@ -95,6 +107,7 @@ def _of_sources(sources: Iterable[SourceStatus]) -> Iterator[Metric]:
     events = _counter("events", "Events, by what became of them.", "source", "outcome")
     produced = _counter("events_produced", "Events that requests brought, duplicates included.", "source")
     broken = _gauge("source_broken", "1 where the source's adapter cannot work: every request is a 503.", "source")
+    silent = _gauge("source_silent", "1 where no proven request came for longer than expect_every.", "source")
     for source in sources:
         account = source.account
         for outcome in ("accepted", "ignored", "quarantined", "rejected"):
@@ -103,7 +116,8 @@ def _of_sources(sources: Iterable[SourceStatus]) -> Iterator[Metric]:
             events.add_metric([source.name, outcome], getattr(account.events, outcome))
         produced.add_metric([source.name], account.events.produced)
         broken.add_metric([source.name], source.broken is not None)
-    yield from (requests, events, produced, broken)
+        silent.add_metric([source.name], source.silent)
+    yield from (requests, events, produced, broken, silent)
 
 
 def _of_subscribers(subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]:
@@ -119,6 +133,9 @@ def _of_subscribers(subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]
     )
     failures = _counter("filter_failures", "Events on which where failed, in this process: filtered.", "subscriber")
     disabled = _gauge("subscriber_disabled", "1 where the subscriber answered 410 Gone.", "subscriber")
+    breaker = _gauge("breaker_open", "1 where nothing is sent but probes.", "subscriber")
+    lag = _gauge("lag_ratio", "Part of max_lag used, by age or bytes; beyond 1 events are discarded.", "subscriber")
+    given_up = _counter("given_up_events", "Events discarded that nobody asked to discard.", "subscriber")
     for each in subscribers:
         offered.add_metric([each.name], each.offered)
         for outcome in ("delivered", "filtered", "discarded"):
@@ -133,7 +150,11 @@ def _of_subscribers(subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]
             attempts.add_metric([each.name, outcome], number)
         failures.add_metric([each.name], each.filter_failures)
         disabled.add_metric([each.name], each.state == "disabled")
+        breaker.add_metric([each.name], each.breaker_open_since is not None)
+        lag.add_metric([each.name], each.lag_used)
+        given_up.add_metric([each.name], each.given_up)
     yield from (offered, settled, pending, oldest, dead, in_flight, attempts, failures, unaccounted, disabled)
+    yield from (breaker, lag, given_up)
 
 
 def _of_store(store: StoreStatus) -> Iterator[Metric]:
@@ -152,7 +173,7 @@ def _of_store(store: StoreStatus) -> Iterator[Metric]:
         ("quarantined_requests", "Requests in quarantine now.", store.quarantined),
         ("store_memory_bytes", "Memory the store uses.", store.memory_bytes),
         ("store_memory_limit_bytes", "The store's maxmemory; 0: none.", store.memory_limit_bytes),
-        ("store_durable", "1 where the store fsyncs before it answers.", store.durability == "fsync"),
+        ("store_durable", "1 where the store fsyncs before it answers.", store.durable),
     ):
         gauge = _gauge(name, doc)
         gauge.add_metric([], value)
