@@ -220,7 +220,7 @@ class Gateway:
             *health_routes(self.readiness),
             *api_routes(self.desk, self.access, more),
             *metrics_routes(self.desk, self.access),
-            *page_routes(self.desk, self.access),
+            *page_routes(self.desk, self.access, self.replays),
         ]
         if self.role != "delivery":
             routes.append(intake)

@@ -18,6 +18,10 @@ SHORT_ID = 12
 """Characters of an id that are shown in lists: ``evt_`` and 40 bits, enough to be unique among recent ones."""
 
 
+REPLAY_STYLES = {"done": "green", "running": "cyan", "planned": "cyan", "paused": "yellow", "failed": "red"}
+"""State of a replay → colour."""
+
+
 def clean(value: object) -> str:
     """A value as text that cannot steer a terminal; ``–`` for nothing."""
     return "–" if value is None or value == "" else escape_controls(str(value))

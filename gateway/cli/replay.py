@@ -13,14 +13,13 @@ from rich.text import Text
 
 from gateway.cli.api_client import Api, api_options, connect
 from gateway.cli.common import Exit, Refusal, console, is_interactive, json_option, print_json
-from gateway.cli.drawing import SHORT_ID, clean, event_type, table
+from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, clean, event_type, table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LOOK_S = 0.5
 _PATIENCE = 60
 """Looks in a row that may find no gateway: it is restarted, and the replay goes on."""
-_STYLES = {"done": "green", "running": "cyan", "planned": "cyan", "paused": "yellow", "failed": "red"}
 
 
 def _order_options(verb: F) -> F:
@@ -243,7 +242,7 @@ def list_replays(*, limit: int, config_path: Path, url: str | None, token: str |
             Text(clean(item["to"] or item["subscriber"]), "bold"),
             str(item["matched"]),
             Text(str(item["failed"]), "red" if item["failed"] else ""),
-            Text(clean(item["words"]), _STYLES.get(item["state"], "")),
+            Text(clean(item["words"]), REPLAY_STYLES.get(item["state"], "")),
         )
     console().print(rows if rows.row_count else Text("no replays", "dim"))
 
@@ -282,7 +281,7 @@ def _tell(item: dict[str, Any], *, as_json: bool) -> None:
 
 def _draw(item: dict[str, Any]) -> None:
     out = console()
-    words = Text(clean(item["words"]), _STYLES.get(item["state"], ""))
+    words = Text(clean(item["words"]), REPLAY_STYLES.get(item["state"], ""))
     out.print(Text.assemble((clean(item["id"]), "bold"), "  ", words), soft_wrap=True)
     out.print(f"  {'to':<14}{clean(item['to'] or item['subscriber'])}", soft_wrap=True)
     for name, value in item["selection"].items():

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gateway.cli.api_client import api_options, connect
 from gateway.cli.common import Exit, console, json_option, print_json
-from gateway.cli.drawing import clean, table
+from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, clean, table
 from gateway.simulator.painting import equation
 
 _STATE_STYLES = {
@@ -27,11 +27,12 @@ _STATE_STYLES = {
 def status(*, config_path: Path, url: str | None, token: str | None, as_json: bool) -> None:
     """Show the equation, the sources and subscribers, and what needs a person.
 
-    With --json it prints the ledger, one object. Exits 1 if anything is unaccounted for.
+    With --json it prints the ledger, one object, and beside it the replays, which are in no account. Exits 1 if
+    anything is unaccounted for.
     """
     found = connect(config_path, url, token).get("/api/status")
     if as_json:
-        print_json(found["ledger"])
+        print_json({**found["ledger"], "replays": found["replays"]})
     else:
         _draw(found)
     sys.exit(Exit.FINDINGS if found["ledger"]["unaccounted"] else Exit.FINE)
@@ -74,6 +75,7 @@ def _draw(found: dict[str, Any]) -> None:
                 Text(clean(subscriber["words"]), _STATE_STYLES.get(subscriber["state"], "red")),
             )
         out.print(subscribers, "")
+    _draw_replays(found["replays"])
     store = found["store"]
     out.print(
         f"store  {clean(store['kind'])} {clean(store['server'])}, durability {clean(store['durability'])}, "
@@ -84,6 +86,26 @@ def _draw(found: dict[str, Any]) -> None:
         if problem["command"] not in (None, "gateway status"):  # that is what was just run
             line.append(f"\n  {clean(problem['command'])}", "bold")
         out.print(line)
+
+
+def _draw_replays(replays: dict[str, Any]) -> None:
+    """Apart from the equation: a replay moves none of its terms."""
+    if not replays["items"]:
+        return
+    out = console()
+    rows = table("replay", "to", "through#", "state")
+    for item in replays["items"]:
+        rows.add_row(
+            Text(clean(item["id"])[:SHORT_ID], "bold"),
+            clean(item["target"]),
+            f"{item['progress']:.0%}",
+            Text(clean(item["words"]), REPLAY_STYLES.get(item["state"], "")),
+        )
+    out.print(rows)
+    whole = f"all replays so far: {replays['delivered']} delivered, {replays['failed']} failed"
+    if replays["requeued"]:
+        whole += f", {replays['requeued']} dead letters put back"
+    out.print(f"{whole}; in no account\n", style="dim", soft_wrap=True)
 
 
 def _mebibytes(total_bytes: int) -> str:

@@ -19,7 +19,8 @@ from gateway.operate.desk import Desk
 from gateway.operate.gate import gate
 from gateway.operate.refusals import SECURITY_HEADERS, exception_handlers
 from gateway.operate.sight import Stats
-from gateway.operate.views import SourceStatus, Status, StoreStatus, SubscriberStatus
+from gateway.operate.views import ReplaysStatus, SourceStatus, Status, StoreStatus, SubscriberStatus, TroubleKind
+from gateway.store.replays import State
 
 MAX_AGE_MS = 1_000
 """Several scrapers at once cost as much as one."""
@@ -84,6 +85,7 @@ def _of_status(status: Status) -> Iterator[Metric]:
     yield from _of_sources(status.sources)
     yield from _of_subscribers(status.subscribers)
     yield from _of_store(status.store)
+    yield from _of_replays(status.replays)
     troubles = _gauge("problems", "Open problems, by severity; gateway status says which.", "severity")
     for severity in ("bad", "warn"):
         troubles.add_metric([severity], sum(each.severity == severity for each in status.problems))
@@ -178,6 +180,21 @@ def _of_store(store: StoreStatus) -> Iterator[Metric]:
         gauge = _gauge(name, doc)
         gauge.add_metric([], value)
         yield gauge
+
+
+def _of_replays(replays: ReplaysStatus) -> Iterator[Metric]:
+    """No label names a replay or its target: there is no end of them."""
+    records = _gauge("replay_records", "Replays that are kept (the newest 200), by state.", "state")
+    for state in get_args(State):
+        records.add_metric([state], replays.states.get(state, 0))
+    waiting = _gauge("replay_waiting", "Replays that run and send nothing at the moment: the target is paused.")
+    waiting.add_metric([], replays.waiting)
+    events = _counter("replay_events", "Events of all replays, by how they ended. In no account.", "outcome")
+    for outcome in ("delivered", "requeued", "failed"):
+        events.add_metric([outcome], getattr(replays, outcome))
+    attempts = _counter("replay_attempts", "Attempts of all replays. Those of subscribers are counted apart.")
+    attempts.add_metric([], replays.attempts)
+    yield from (records, waiting, events, attempts)
 
 
 def _of_process(stats: Stats | None) -> Iterator[Metric]:

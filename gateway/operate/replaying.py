@@ -7,22 +7,20 @@ import base64
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from gateway import problems
 from gateway.config import SubscriberSettings
-from gateway.config_file.tables import masked
 from gateway.delivery.guard import Guard
 from gateway.delivery.roster import ReadWritten
 from gateway.errors import ConfigError, TargetRefused
 from gateway.operate.cursor import read_replay_cursor, write_replay_cursor
 from gateway.operate.refusals import Refused
-from gateway.operate.replay_orders import invalid, read_spec, selection
+from gateway.operate.replay_items import item, selection_of
+from gateway.operate.replay_orders import invalid, read_spec
 from gateway.operate.replay_plan import plan, range_of
 from gateway.operate.replay_views import (
     ReplayAnswer,
-    ReplayFailed,
     ReplayItem,
     ReplayOrder,
     ReplayPage,
@@ -32,7 +30,6 @@ from gateway.operate.secret_files import new_whsec, remove_secrets, write_secret
 from gateway.operate.sight import Sight
 from gateway.problems import Mistake
 from gateway.store.replays import Replay, Replays, ReplayTarget, State
-from schemas.timestamps import format_ms
 
 log = structlog.get_logger("gateway.operate")
 
@@ -104,8 +101,8 @@ class ReplayDesk:
         finally:
             if made is not None and target is not None and not kept:
                 forget_secret(self._data_dir, target.secret)
-        log.info("operate.change", what="replay.create", who=who, replay=replay.id, selection=_selection(replay))
-        return ReplayAnswer(word="created", replay=_item(replay, failures=True), secret=made)
+        log.info("operate.change", what="replay.create", who=who, replay=replay.id, selection=selection_of(replay))
+        return ReplayAnswer(word="created", replay=item(replay, failures=True), secret=made)
 
     async def page(self, after: str | None, limit: int) -> ReplayPage:
         """The newest first."""
@@ -115,11 +112,11 @@ class ReplayDesk:
             stored = [each for each in stored if (each.created_ms, each.id) < boundary]
         shown, rest = stored[:limit], stored[limit:]
         following = write_replay_cursor(shown[-1].created_ms, shown[-1].id) if rest else None
-        return ReplayPage(items=[_item(each, failures=False) for each in shown], next=following)
+        return ReplayPage(items=[item(each, failures=False) for each in shown], next=following)
 
     async def get(self, name: str) -> ReplayItem:
         """One of them, by its id or a unique beginning of it."""
-        return _item(await self._find(name), failures=True)
+        return item(await self._find(name), failures=True)
 
     async def cancel(self, name: str, who: str) -> ReplayItem:
         """Stop it, within a second or two."""
@@ -143,7 +140,7 @@ class ReplayDesk:
             if await self._replays.save(replay, stored.version):
                 break
         log.info("operate.change", what=f"replay.{state}", who=who, replay=replay_id)
-        return _item(replay, failures=True)
+        return item(replay, failures=True)
 
     async def _find(self, name: str) -> Replay:
         name = name if name.startswith("rpl_") else f"rpl_{name}"
@@ -206,61 +203,3 @@ def _target(to: ReplayTo, secret: str) -> ReplayTarget:
     return ReplayTarget(
         url=to.url, secret=secret, allow_networks=tuple(to.allow_networks), format=to.format, raw=to.raw
     )
-
-
-def _selection(replay: Replay) -> dict[str, str]:
-    return selection(replay.spec, None if replay.picked is None else sum(len(seqs) for seqs in replay.picked))
-
-
-def _item(replay: Replay, *, failures: bool) -> ReplayItem:
-    return ReplayItem(
-        id=replay.id,
-        state=replay.state,
-        words=_words(replay),
-        created_at=format_ms(replay.created_ms),
-        created_by=replay.created_by,
-        started_at=format_ms(replay.started_ms) if replay.started_ms else None,
-        ended_at=format_ms(replay.ended_ms) if replay.ended_ms else None,
-        subscriber=replay.spec.subscriber,
-        to=masked(replay.spec.to.url) if replay.spec.to else None,
-        selection=_selection(replay),
-        rate_per_s=replay.spec.rate_per_s,
-        progress=_progress(replay),
-        matched=replay.matched,
-        delivered=replay.delivered,
-        requeued=replay.requeued,
-        failed=replay.failed,
-        attempts=replay.attempts,
-        expired=replay.expired,
-        waiting=replay.waiting or None,
-        last_error=replay.last_error or None,
-        failures=[msgspec.convert(msgspec.to_builtins(each), ReplayFailed) for each in replay.failures]
-        if failures
-        else [],
-    )
-
-
-def _progress(replay: Replay) -> float:
-    if replay.state == "done":
-        return 1.0
-    whole = sum(replay.ends) - sum(replay.starts)
-    return round((sum(replay.positions) - sum(replay.starts)) / whole, 4) if whole else 0.0
-
-
-def _words(replay: Replay) -> str:
-    spec = replay.spec
-    what = f"{replay.requeued} dead letters put back" if spec.requeues else f"{replay.delivered} delivered"
-    counts = f"{what}, {replay.failed} failed"
-    match replay.state:
-        case "planned":
-            return "waits for its turn" if not replay.matched else f"goes on soon: {counts} so far"
-        case "running":
-            return f"runs: {counts} so far" if not replay.waiting else f"waits, because {replay.waiting}"
-        case "paused":
-            return f"stopped by itself: {replay.last_error}; {counts}"
-        case "failed":
-            return f"cannot run: {replay.last_error}"
-        case "cancelled":
-            return f"was cancelled: {counts}"
-        case _:
-            return f"is done: {counts}"

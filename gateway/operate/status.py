@@ -12,8 +12,8 @@ from gateway.delivery.breaker import BreakerState
 from gateway.errors import NotDurable
 from gateway.operate.paging import size_of
 from gateway.operate.problems import find_troubles
-from gateway.operate.search import newest
 from gateway.operate.replay_items import read_replays
+from gateway.operate.search import newest
 from gateway.operate.sight import Sight
 from gateway.operate.troubles import does, summed_troubles
 from gateway.operate.views import (

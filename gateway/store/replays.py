@@ -120,6 +120,15 @@ class Runnable(msgspec.Struct, frozen=True):
     ids: tuple[str, ...]
 
 
+class Totals(msgspec.Struct, frozen=True):
+    """What all replays did, also those whose records are gone."""
+
+    delivered: int = 0
+    requeued: int = 0
+    failed: int = 0
+    attempts: int = 0
+
+
 class Replays:
     """All records. Everything raises ``StoreUnavailable``."""
 
@@ -138,6 +147,13 @@ class Replays:
         found = [_read(value) for value in await self._store.call("HVALS", self._keys.replays)]
         return sorted(found, key=lambda each: (each.replay.created_ms, each.replay.id), reverse=True)
 
+    async def totals(self) -> Totals:
+        """What all of them did."""
+        names = Totals.__struct_fields__
+        return Totals(
+            *[int(value or 0) for value in await self._store.call("HMGET", self._keys.replays_totals, *names)]
+        )
+
     async def runnable(self) -> Runnable:
         """Those that are to run, and who may run them."""
         (owner, epoch), ids = await self._store.many(
@@ -149,7 +165,7 @@ class Replays:
         """Write a record that was last seen at ``version`` (0: it is new). Returns its new version, 0 if it was changed
         by somebody else since. Raises ``LeaseLost`` where ``epoch`` is given and no longer the lease's.
         """
-        keys = [self._keys.state, self._keys.replays, self._keys.replays_open]
+        keys = [self._keys.state, self._keys.replays, self._keys.replays_open, self._keys.replays_totals]
         args = [replay.id, version, msgspec.json.encode(replay), int(replay.is_open), "" if epoch is None else epoch]
         try:
             return int(await self._store.script("replay", keys, args))

@@ -20,12 +20,15 @@ from gateway.config import (
     Token,
     hash_token,
 )
+from gateway.config_file.written import read_written
+from gateway.delivery.guard import Guard
 from gateway.operate.access import Access
 from gateway.operate.api import api_routes, exception_handlers, openapi_config
 from gateway.operate.dashboard import page_routes
 from gateway.operate.desk import Desk
 from gateway.operate.health import health_routes
 from gateway.operate.metrics import metrics_routes
+from gateway.operate.replaying import ReplayDesk
 from gateway.store.connection import Store
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.layout import Keys, partition_of, tags
@@ -81,6 +84,14 @@ class Office:
             stats=self.stats,
             deliveries=self.deliveries,
         )
+        self.replay_desk = ReplayDesk(
+            sight=self.desk.sight,
+            guard=Guard(),
+            read=lambda name, written: read_written(name, written, Path(), {}, {}),
+            data_dir=Path(),
+            monotonic=lambda: self.clock_s,
+            random_bytes=bytes,
+        )
         self.access = Access(
             [
                 Token(name="grafana", role="read", secret_sha256=hash_token(READ_TOKEN)),
@@ -94,7 +105,7 @@ class Office:
                 *health_routes(self.readiness),
                 *api_routes(self.desk, self.access),
                 *metrics_routes(self.desk, self.access),
-                *page_routes(self.desk, self.access),
+                *page_routes(self.desk, self.access, self.replay_desk),
             ],
             openapi_config=openapi_config(self.access),
             exception_handlers=exception_handlers(),

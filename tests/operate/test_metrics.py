@@ -5,7 +5,8 @@ import asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import StoreSettings
-from tests.operate.office import Office, office
+from gateway.store.replays import KEPT, Replay, Replays, ReplaySpec
+from tests.operate.office import NOW_MS, Office, office
 from tests.operate.test_dead_api import bury
 
 
@@ -45,6 +46,49 @@ def test_metrics_say_what_the_ledger_says(store_settings: StoreSettings) -> None
             await at.store.call("XDEL", at.keys[0].log, "1-0")
             at.now_ms += 1_000  # a status a second old is given again
             assert (await scrape(at))["gateway_unaccounted_events",] == 1
+
+    asyncio.run(run())
+
+
+def test_replays_are_counted_in_their_own_metrics(store_settings: StoreSettings) -> None:
+    """By state and outcome, never by id or target; what is counted stays when the records go."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            replays = Replays(at.store, at.keys[0])
+            for number in range(KEPT + 5):
+                replay = Replay(
+                    id=f"rpl_{number}", spec=ReplaySpec(subscriber="crm"), created_ms=NOW_MS + number,
+                    created_by="ops", starts=[0], ends=[9], positions=[0],
+                )  # fmt: skip
+                version = await replays.save(replay, 0)
+                replay.state, replay.delivered, replay.failed, replay.attempts = "done", 3, 1, 5
+                version = await replays.save(replay, version)
+                assert await replays.save(replay, 1) == 0, "a write that is refused counts nothing"
+            replay.state, replay.waiting, replay.delivered = "running", "crm is paused: a flood", 4
+            await replays.save(replay, version)
+            await replays.forget_old()
+            before = (await at.reader.get("/api/ledger")).json()
+            found = await scrape(at)
+            expected: dict[tuple[str, ...], float] = {
+                ("gateway_replay_records", "planned"): 0,
+                ("gateway_replay_records", "paused"): 0,
+                ("gateway_replay_records", "failed"): 0,
+                ("gateway_replay_records", "cancelled"): 0,
+                ("gateway_replay_records", "running"): 1,
+                ("gateway_replay_records", "done"): KEPT - 1,
+                ("gateway_replay_waiting",): 1,
+                ("gateway_replay_events_total", "delivered"): 3 * (KEPT + 5) + 1,
+                ("gateway_replay_events_total", "requeued"): 0,
+                ("gateway_replay_events_total", "failed"): KEPT + 5,
+                ("gateway_replay_attempts_total",): 5 * (KEPT + 5),
+            }
+            assert {name: value for name, value in found.items() if name[0].startswith("gateway_replay_")} == expected
+            assert (await at.reader.get("/api/ledger")).json() == before
+            status = (await at.reader.get("/api/status")).json()["replays"]
+            assert status["items"][0]["id"] == f"rpl_{KEPT + 4}"
+            assert [each["state"] for each in status["items"]] == ["running", "done", "done", "done"]
+            assert status["items"][0]["words"] == "waits, because crm is paused: a flood"
 
     asyncio.run(run())
 

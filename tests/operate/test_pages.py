@@ -11,6 +11,7 @@ import pytest
 from gateway.config import StoreSettings
 from gateway.operate.dashboard.rendering import pretty
 from gateway.operate.gate import COOKIE
+from gateway.store.replays import Replay, Replays, ReplaySpec
 from schemas.event import Content, Message, Party
 from tests.operate.office import OPERATE_TOKEN, Office, office
 from tests.operate.test_dead_api import bury
@@ -60,9 +61,14 @@ async def fill(at: Office) -> list[str]:
     event = await at.log_event(9, account=HOSTILE, channel=HOSTILE, data=data)
     await at.keep("quarantined", 1, HOSTILE.encode(), reason=HOSTILE, headers=(("user-agent", HOSTILE), (HOSTILE, "x")))
     await at.keep("rejected", 2, HOSTILE.encode())
+    replay = Replay(
+        id="rpl_a", spec=ReplaySpec(subscriber=HOSTILE, where=HOSTILE), created_ms=at.now_ms, created_by=HOSTILE,
+        starts=[0], ends=[3], positions=[1], state="paused", last_error=HOSTILE,
+    )  # fmt: skip
+    assert await Replays(at.store, at.keys[0]).save(replay, 0)
     return [
         "/", "/events", "/events?type=message.*&since=1h", f"/events/{event.id}", f"/events/{ids[0]}", "/dead",
-        "/dead?subscriber=crm&cause=http_500", "/quarantine", "/rejected", "/login", "/login/used",
+        "/dead?subscriber=crm&cause=http_500", "/replays", "/quarantine", "/rejected", "/login", "/login/used",
     ]  # fmt: skip
 
 
@@ -92,6 +98,33 @@ def test_no_page_lets_anything_in_from_outside(store_settings: StoreSettings) ->
                     assert page.values("style") == []
                     for address in page.values("href", "src", "action", "formaction"):
                         assert re.match(r"(/(?!/)|#|data:,)", address), (path, address)
+
+    asyncio.run(run())
+
+
+def test_a_replay_is_resumed_and_cancelled_from_its_page(store_settings: StoreSettings) -> None:
+    """The page says how far it is; a button changes it once, a second click is refused in words, and who may only look
+    has no button."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            await fill(at)
+            browser, session = log_in(at)
+            async with browser:
+                shown = (await browser.get("/replays")).text
+                assert "33 %" in shown
+                assert 'action="/replays/resume"' in shown
+                form = {"id": "rpl_a", "csrf_token": session.csrf_token}
+                for word, state in (("resume", "planned"), ("cancel", "cancelled")):
+                    answer = await browser.post(f"/replays/{word}", data=form)
+                    assert (answer.status_code, answer.headers["location"]) == (303, "/replays")
+                    assert (await at.replay_desk.get("rpl_a")).state == state
+                again = await browser.post("/replays/cancel", data=form)
+                assert (again.status_code, "rpl_a is cancelled; nothing was changed" in again.text) == (409, True)
+                assert (await browser.post("/replays/resume", data={"id": "rpl_a"})).status_code == 403
+            looked = await at.reader.get("/replays")
+            assert "33 %" in looked.text
+            assert "<button" not in looked.text
 
     asyncio.run(run())
 

@@ -5,15 +5,16 @@ from typing import Any
 from litestar import Router
 
 from gateway.operate.access import Access
-from gateway.operate.dashboard import lists, login, pages
+from gateway.operate.dashboard import lists, login, pages, replays
 from gateway.operate.dashboard.rendering import exception_handlers
 from gateway.operate.desk import Desk
 from gateway.operate.gate import gate
+from gateway.operate.replaying import ReplayDesk
 
 MAX_BODY_BYTES = 64 * 1024
 
 
-def page_routes(desk: Desk, access: Access) -> list[Any]:
+def page_routes(desk: Desk, access: Access, replay_desk: ReplayDesk) -> list[Any]:
     """All pages, behind the gate; and the way in, before it."""
     check = gate(access)
     shared: dict[str, Any] = {
@@ -25,7 +26,12 @@ def page_routes(desk: Desk, access: Access) -> list[Any]:
         Router("/login", route_handlers=login.open_routes(access), **shared),
         Router(
             "/",
-            route_handlers=[*pages.routes(desk), *lists.routes(desk), *login.closed_routes(access)],
+            route_handlers=[
+                *pages.routes(desk),
+                *lists.routes(desk),
+                *replays.routes(desk, replay_desk),
+                *login.closed_routes(access),
+            ],
             guards=[check],
             **shared,
         ),
