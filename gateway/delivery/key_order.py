@@ -2,12 +2,18 @@
 
 Of one ordering key one event is in hand at a time. Those behind it wait in memory, and if it is parked, in the key's
 list in the store (*held*): then all later ones of the key go there too, until the store says that the key is free.
+
+A key can also become held without this process: an operator has dead letters tried again, and they are older than all
+that is here (``hold_new``). Then what waits here is held behind them, and nothing of a key is taken back from the store
+while another event of it is on the wire.
 """
 
 from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
-from gateway.delivery.parcel import Slot
+from gateway.delivery.parcel import Delivery, Slot
 from gateway.store.parked import Change
 
 
@@ -18,6 +24,10 @@ class KeyOrder:
         """``held``: the hashes of the keys that are held in the store now."""
         self._on = on
         self._held = held
+        self._stored = set(held)
+        """Those of the held ones of which the store said that something is parked there."""
+        self._on_wire: Counter[str] = Counter()
+        self._freed: set[str] | None = None
         self._unsettled: Counter[str] = Counter()
         self._queues: dict[str, deque[Slot]] = {}
 
@@ -56,8 +66,9 @@ class KeyOrder:
         if not key:
             return None
         queue = self._queues.get(key)
-        if queue is None:  # held while its attempt ran in flight, and nothing of it has come to the store yet
-            self.free([key])
+        if queue is None:  # held while its attempt was on the wire
+            if key not in self._stored:  # as in flight, and nothing of it has come to the store yet
+                self.free([key])
             return None
         while queue:
             following = queue.popleft()
@@ -77,6 +88,46 @@ class KeyOrder:
             self._unsettled[key] += len(waiting)
         return waiting
 
+    def hold_new(self, keys: Iterable[str], fresh: Iterable[Slot]) -> list[Slot]:
+        """The store says that these keys are held. Returns, in log order, which events here are to be held too: those
+        of ``fresh``, which might go now, and those that waited behind them. One whose attempt runs is let run.
+        """
+        if not self._on:
+            return []
+        self._stored.update(keys)
+        new = self._stored - self._held
+        self._held |= new
+        waiting = [each for each in fresh if self.key_of(each) in new]
+        for key in new:
+            waiting += [each for each in self._queues.pop(key, ()) if each.state == "waiting"]
+        self._unsettled.update(self.key_of(each) for each in waiting)
+        return waiting
+
+    @contextmanager
+    def watch_freed(self) -> Iterator[set[str]]:
+        """The keys that become free meanwhile: what the store said before of them is no longer true."""
+        freed: set[str] = set()
+        self._freed = freed
+        try:
+            yield freed
+        finally:
+            self._freed = None
+
+    @contextmanager
+    def on_wire(self, delivery: Delivery) -> Iterator[None]:
+        """While an attempt of this event runs."""
+        self._on_wire[delivery.key] += 1
+        try:
+            yield
+        finally:
+            self._on_wire[delivery.key] -= 1
+            if not self._on_wire[delivery.key]:
+                del self._on_wire[delivery.key]
+
+    def may_return(self, key: str) -> bool:
+        """Whether a parked event of this key may be taken back now: not while another of the key is on the wire."""
+        return not (self._on and key and key in self._on_wire)
+
     def hold_settled(self, key: str) -> None:
         """The store has one more event in the key's list."""
         self._unsettled[key] -= 1
@@ -85,6 +136,9 @@ class KeyOrder:
 
     def free(self, keys: list[str]) -> None:
         """The store holds nothing of these keys; but one with events on their way to its list stays held."""
+        if self._freed is not None:
+            self._freed.update(keys)
         for key in keys:
+            self._stored.discard(key)
             if key not in self._unsettled:
                 self._held.discard(key)

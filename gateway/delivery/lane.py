@@ -42,7 +42,7 @@ from gateway.delivery.standing import Standing
 from gateway.delivery.window import Window
 from gateway.errors import LeaseLost, StoreError, StoreUnavailable
 from gateway.store.log import PartitionLog
-from gateway.store.parked import CLOCK_JUMP_MS, Change, Parked, SubscriberStore
+from gateway.store.parked import CLOCK_JUMP_MS, Change, DueEvent, Parked, SubscriberStore
 
 log = structlog.get_logger("gateway.delivery")
 
@@ -91,6 +91,7 @@ class Lane:
         self._sender: Sender | None = None
         self._pace = Pace(settings.rate_per_s and settings.rate_per_s * rate_share, monotonic=monotonic)
         self._ended: Counter[str] = Counter()
+        self._retries = 0
         self._stir = asyncio.Event()
         self._reset(0, 0, set())
 
@@ -106,12 +107,15 @@ class Lane:
             settled=self._on_settled,
         )
         self._fresh: deque[Slot] = deque()
-        self._returns = Returns(self._store, self._log)
+        self._returns = Returns(self._store, self._log, choose=self._choose)
         self._trying: dict[int, Slot] = {}
         self._keys = KeyOrder(held, on=self.settings.order == "key")
         self._probe: asyncio.Task[None] | None = None
         self._workers: set[asyncio.Task[None]] = set()
         self._turn = self._ticks = 0
+        self._was_open = self._standing.is_open
+        self._is_unsure = False
+        """With order by key, when it may be sent to again: nothing goes before it is known what an operator retried."""
         self._stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.lost = None
@@ -133,7 +137,10 @@ class Lane:
         """
         cursor = await self._store.subscribe(start_seq, self._wall_ms())
         await self._standing.load()
-        held = await self._store.held_keys() if self.settings.order == "key" else set()
+        held: set[str] = set()
+        if self.settings.order == "key":
+            self._retries = await self._store.retries()
+            held = await self._store.held_keys()
         self._reset(epoch, cursor.seq, held)
         self._stir = stir
         if self._sender is None:
@@ -225,7 +232,7 @@ class Lane:
 
     @property
     def _runs(self) -> bool:
-        return self._standing.is_open and not self._stopped.is_set()
+        return self._standing.is_open and not self._is_unsure and not self._stopped.is_set()
 
     def _hire(self) -> None:
         if len(self._workers) < self.settings.concurrency and self._runs:
@@ -265,7 +272,8 @@ class Lane:
         slot.state, slot.started_s = "trying", self._monotonic()
         self._trying[delivery.seq] = slot
         before = Parked(attempt=0, key=self._keys.key_of(slot))
-        ended = await self._attempts.make(delivery, before, probe=probe)
+        with self._keys.on_wire(delivery):
+            ended = await self._attempts.make(delivery, before, probe=probe)
         self._trying.pop(delivery.seq, None)
         if ended is None:
             return
@@ -282,7 +290,8 @@ class Lane:
 
     async def _try_again(self, job: Return, *, probe: bool = False) -> None:
         """Make a further attempt of a parked event, and settle what becomes of it."""
-        ended = await self._attempts.make(job.delivery, job.parked, probe=probe)
+        with self._keys.on_wire(job.delivery):
+            ended = await self._attempts.make(job.delivery, job.parked, probe=probe)
         if ended is not None:
             self._settler.add(ended.parked_change(self.name))
 
@@ -291,9 +300,39 @@ class Lane:
         for each in self._keys.hold(slot):
             self._settler.resolve(each, Change("hold", each.delivery.seq, each.delivery.key))
 
+    # What comes back
+
+    def _hold_new(self, keys: set[str]) -> None:
+        """The store says that these keys are held: what waits in memory goes behind what is parked there."""
+        for each in self._keys.hold_new(keys, self._fresh):
+            self._settler.resolve(each, Change("hold", each.delivery.seq, each.delivery.key))
+        self._fresh = deque(slot for slot in self._fresh if slot.state == "waiting")
+
+    def _choose(self, due: list[DueEvent]) -> list[DueEvent]:
+        """Of a key only the first is parked in the store: one of it that waits here is no longer that."""
+        self._hold_new({each.parked.key for each in due} - {""})
+        chosen = [each for each in due if self._keys.may_return(each.parked.key)]
+        self._returns.give_back({each.parked.key for each in chosen} - {""})
+        return chosen
+
+    async def _look_for_retried(self) -> None:
+        """Were dead letters tried again since the last look? Then ask anew which keys are held."""
+        retries = await self._store.retries()
+        if retries != self._retries:
+            with self._keys.watch_freed() as freed:
+                held = await self._store.held_keys()
+            self._hold_new(held - freed)
+            self._returns.give_back({job.parked.key for job in self._returns.queue} - {""})
+            if held.isdisjoint(freed):  # else one of them may have been freed and held again: ask once more
+                self._retries = retries
+        self._is_unsure = False
+
     # While it may not be sent to
 
     def _switched(self) -> None:
+        if self._standing.is_open and not self._was_open:
+            self._is_unsure = self.settings.order == "key"
+        self._was_open = self._standing.is_open
         self._update_room()
         self._hire_all()
 
@@ -349,6 +388,8 @@ class Lane:
                 if self._ticks % LOOK_TICKS == 0 or self._standing.is_to_save:
                     await self._standing.look()
                     self._returns.look_again()  # an operator may have parked dead letters again
+                if self._is_unsure or (self._ticks % LOOK_TICKS == 0 and self.settings.order == "key"):
+                    await self._look_for_retried()
                 await self._look_for_due()
             except StoreUnavailable:
                 continue  # the settle loop says so; the next tick looks again

@@ -45,6 +45,7 @@ def parked_change(
         first_failed_ms=before.first_failed_ms or now_ms,
         key=before.key,
         last_chance=before.last_chance,
+        retried=before.retried,
         event_id=delivery.event_id,
         event_type=delivery.event_type,
         cause=outcome.cause,
@@ -85,6 +86,7 @@ def dead_change(
         attempts=before.attempt + 1,
         first_failed_ms=before.first_failed_ms or now_ms,
         died_ms=now_ms,
+        key=before.key,
         history=late.history,
         forgotten=late.forgotten,
     )

@@ -1,6 +1,7 @@
 """Parked events of one lane on their way back: which are due, and which are in hand already."""
 
 from collections import deque
+from collections.abc import Callable
 
 import structlog
 
@@ -14,19 +15,35 @@ log = structlog.get_logger("gateway.delivery")
 class Returns:
     """What is due and waits for its attempt."""
 
-    def __init__(self, store: SubscriberStore, partition_log: PartitionLog) -> None:
+    def __init__(
+        self,
+        store: SubscriberStore,
+        partition_log: PartitionLog,
+        *,
+        choose: Callable[[list[DueEvent]], list[DueEvent]],
+    ) -> None:
+        """``choose`` says which of the due ones may be taken in hand now; it is asked again for the others."""
         self.queue: deque[Return] = deque()
         """In the order in which they are to go."""
         self.in_hand: set[int] = set()
         """Sequence numbers of parked events that wait here, are on the wire, or are not settled yet."""
         self._store = store
         self._log = partition_log
+        self._choose = choose
         self._next_due_ms: int | None = 0
         self._looking = False
 
     def look_again(self) -> None:
         """Something may be due sooner than was known."""
         self._next_due_ms = 0
+
+    def give_back(self, keys: set[str]) -> None:
+        """Events of these keys that wait here wait in the store again: others may be in front of them now."""
+        back = {job.delivery.seq for job in self.queue if job.parked.key in keys}
+        if back:
+            self.queue = deque(job for job in self.queue if job.delivery.seq not in back)
+            self.in_hand -= back
+            self.look_again()
 
     async def look(self, now_ms: int, most: int) -> list[Change]:
         """Fill the queue with what is due at ``now_ms``, up to ``most``. Raises ``StoreUnavailable``.
@@ -39,9 +56,10 @@ class Returns:
         self._looking = True  # the settle loop and the tick both come here; an event must be taken once
         try:
             due, self._next_due_ms = await self._store.due(now_ms, room, set(self.in_hand))
-            if len(due) == room:
+            chosen = self._choose(due)
+            if len(due) == room or len(chosen) < len(due):
                 self._next_due_ms = now_ms
-            return await self._take_back(due) if due else []
+            return await self._take_back(chosen) if chosen else []
         finally:
             self._looking = False
 

@@ -14,4 +14,5 @@ def attempt_item(attempt: Attempt) -> AttemptItem:
         status=attempt.status,
         duration_ms=attempt.duration_ms,
         probe=attempt.probe,
+        before_retry=attempt.before_retry,
     )

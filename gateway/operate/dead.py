@@ -95,8 +95,7 @@ async def move_dead(sight: Sight, word: Literal["retry", "drop"], order: DeadOrd
     moved = 0
     if not order.dry_run:
         for shelf, seqs in by_shelf:
-            for start in range(0, len(seqs), PAGE):
-                moved += await shelf.letters.move(word, seqs[start : start + PAGE], sight.wall_ms())
+            moved += await shelf.letters.move(word, seqs, sight.wall_ms())
         log.info("operate.dead", word=word, who=who, moved=moved, subscribers=dict(matched))
     return DeadMoved(
         word=word,

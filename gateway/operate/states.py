@@ -19,7 +19,7 @@ from gateway.operate.views import DeliveryState, DeliveryStateName
 from gateway.operate.wanting import Verdict, judge
 from gateway.store.dead_letters import DeadLetter, split
 from gateway.store.ledger import subscribers_of
-from gateway.store.parked import Parked
+from gateway.store.parked import Parked, tried_before
 from schemas.timestamps import format_ms
 
 _NOT_CONFIGURED = Verdict(False, False, "is not configured")
@@ -62,9 +62,12 @@ async def _state(sight: Sight, found: Found, name: str, verdict: Verdict) -> Del
         ]
     )
     if held is not None:
-        return DeliveryState(
-            subscriber=name, state="held", certain=True, words="waits behind a failed event with the same key"
-        )
+        words = "waits behind a failed event with the same key"
+        tried = tried_before(held)
+        before = 0 if tried is None else len(tried.history) + tried.forgotten
+        if before:
+            words += f"; {_attempts(before)} of it failed before"
+        return DeliveryState(subscriber=name, state="held", certain=True, words=words)
     if (info := parked or again) is not None:
         return _parked(name, _decode_parked(info), None if due is None else int(float(due)))
     if dead is not None:
@@ -79,6 +82,9 @@ def _parked(name: str, parked: Parked, due_ms: int | None) -> DeliveryState:
         words = f"attempt {parked.attempt + 1} is on the wire"
     elif parked.attempt == 0:
         words = "due for its first attempt"
+        if parked.retried:
+            before = len(parked.history) + parked.forgotten
+            words += f" since it was retried as a dead letter, after {_attempts(before)}"
     else:
         words = f"{name} {does(parked.cause)}; attempt {parked.attempt + 1} is due at {due_at}"
     return DeliveryState(
@@ -97,12 +103,11 @@ def _parked(name: str, parked: Parked, due_ms: int | None) -> DeliveryState:
 
 
 def _dead(sight: Sight, letter: DeadLetter, answer: bytes) -> DeliveryState:
-    plural = "attempt" if letter.attempts == 1 else "attempts"
     return DeliveryState(
         subscriber=letter.subscriber,
         state="dead_letter",
         certain=True,
-        words=f"given up after {letter.attempts} {plural}: {letter.subscriber} {does(letter.cause)}",
+        words=f"given up after {_attempts(letter.attempts)}: {letter.subscriber} {does(letter.cause)}",
         attempts=letter.attempts,
         cause=letter.cause,
         status=letter.status,
@@ -134,6 +139,10 @@ def _without_trace(name: str, seq: int, numbers: _Numbers, verdict: Verdict) -> 
             today = f" today; if it did then, it was {_or(also)}" if also else ""
             words = f"{name} does not ask for this type{today}"
     return DeliveryState(subscriber=name, state=state, certain=not also, words=words)
+
+
+def _attempts(number: int) -> str:
+    return "1 attempt" if number == 1 else f"{number} attempts"
 
 
 def _or(words: Sequence[str]) -> str:

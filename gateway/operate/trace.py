@@ -19,9 +19,9 @@ from gateway.operate.trace_views import SubscriberTrace, Trace, TraceStep
 from gateway.operate.troubles import does
 from gateway.operate.views import DeliveryState
 from gateway.operate.wanting import judge
-from gateway.store.dead_letters import split
+from gateway.store.dead_letters import DeadLetter, split
 from gateway.store.layout import SubscriberKeys
-from gateway.store.parked import Attempt, Late, Parked
+from gateway.store.parked import Attempt, Late, Parked, tried_before
 from schemas.timestamps import format_ms
 
 HISTORY_PAGE = 500
@@ -118,7 +118,7 @@ async def _trace_subscriber(
         steps += _obstacles(sight, place, seq if state.state == "pending" else None, delivering=delivering)
     if state.state == "held":
         steps.append(await _held(sight, found, keys))
-    elif state.state in ("parked", "in_flight", "dead_letter"):
+    if state.state in ("held", "parked", "in_flight", "dead_letter"):
         late = await _remembered(sight, keys, seq)
     elif state.state in ("delivered", "filtered"):
         late = await _late_delivery(sight, keys, seq)
@@ -189,7 +189,7 @@ def _obstacles(sight: Sight, place: _Place, unread: int | None, *, delivering: b
 async def _held(sight: Sight, found: Found, keys: SubscriberKeys) -> TraceStep:
     seq = found.entry.seq
     key = await sight.store.call("HGET", keys.held, seq)
-    line = None if key is None else keys.key_prefix + key.decode()
+    line = None if key is None else keys.key_prefix + key.partition(b" ")[0].decode()
     members = [] if line is None else await sight.store.call("LRANGE", line, 0, 0)
     if not members:
         return TraceStep(at=None, what="held", words="waits behind a failed event with the same key")
@@ -205,10 +205,17 @@ async def _held(sight: Sight, found: Found, keys: SubscriberKeys) -> TraceStep:
 
 
 async def _remembered(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
-    parked, dead = await sight.store.many([("HGET", keys.parked, seq), ("HGET", keys.dead, seq)])
-    if parked is None and dead is None:
+    parked, held, dead = await sight.store.many(
+        [("HGET", keys.parked, seq), ("HGET", keys.held, seq), ("HGET", keys.dead, seq)]
+    )
+    if parked is not None:
+        found: Parked | DeadLetter | None = _decode_parked(parked)
+    elif held is not None:
+        found = tried_before(held)
+    else:
+        found = None if dead is None else split(dead)[0]
+    if found is None:
         return _NONE
-    found = split(dead)[0] if parked is None else _decode_parked(parked)
     return Late(history=found.history, forgotten=found.forgotten)
 
 
@@ -238,6 +245,8 @@ def _attempt(attempt: Attempt) -> TraceStep:
     words = f"attempt {attempt.number}: {attempt.cause or 'delivered'} after {attempt.duration_ms} ms"
     if attempt.probe:
         words += "; a probe of the breaker, which used no attempt up"
+    if attempt.before_retry:
+        words += "; before it was retried as a dead letter"
     return TraceStep(at=format_ms(attempt.at_ms), what="attempt", words=words)
 
 

@@ -276,6 +276,9 @@ class AttemptItem(msgspec.Struct, frozen=True, kw_only=True):
     probe: Annotated[
         bool, Meta(description="A breaker's probe that failed: it used no attempt up, so the next has its number.")
     ]
+    before_retry: Annotated[
+        bool, Meta(description="Made before it was a dead letter that was tried again: then the numbers begin anew.")
+    ]
 
 
 class DeadItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,12 +32,16 @@ key                                written   what
 ``{n}:sub:<name>``                 settle    hash. ``start`` (sequence number at which it subscribed) ``cursor``
                                              ``delivered`` ``filtered`` ``discarded`` ``dead_bytes`` ``since_ms``
                                              ``settle`` ``settle_reply`` (as the committer's, for settle)
-                                             ``paused`` (why) ``breaker`` (JSON, ``BreakerState``)
+                                             ``paused`` (why) ``breaker`` (JSON, ``BreakerState``) ``retries``
+                                   dead      (counted up when dead letters are tried again: a lane then asks which
+                                             keys are held)
 ``{n}:sub:<name>:parked``          settle    hash: sequence number → JSON (``Parked``); by reference, no copy
 ``{n}:sub:<name>:due``             settle    sorted set: sequence number by due time in ms; same members as parked
-``{n}:sub:<name>:held``            settle    hash: sequence number → key hash, of events behind a parked one
+``{n}:sub:<name>:held``            settle    hash: sequence number → key hash, of events behind a parked one; of one
+                                   dead      that was tried before also a blank and JSON (``Parked``)
 ``{n}:sub:<name>:key:<hash>``      settle    list of sequence numbers of one ordering key: first the parked one, then
-                                             the held ones in log order. Exists only while that key is held
+                                             the held ones, all in log order. Exists only while that key is held.
+                                   dead      A retried dead letter takes its place in it
 ``{n}:sub:<name>:dead``            settle    hash: sequence number → JSON (``DeadLetter``), newline, last answer
 ``{n}:sub:<name>:died``            settle    sorted set: sequence number by time of death in ms; same members as dead
 ``{n}:sub:<name>:history``         settle    stream: ``s`` sequence number, ``h`` JSON (``Late``), of events

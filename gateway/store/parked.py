@@ -35,6 +35,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     duration_ms: int = 0
     probe: bool = False
     """A breaker's failed probe: it used no attempt up, and the next one has the same number."""
+    before_retry: bool = False
+    """Made before it was a dead letter that somebody had tried again: the numbers begin anew after it."""
 
 
 class Late(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +59,8 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It was held behind a dead letter: one attempt, not a fresh schedule."""
     in_flight: bool = False
     """Parked because the attempt takes long, not because it failed."""
+    retried: bool = False
+    """It was a dead letter that somebody had tried again. ``max_lag`` does not bound what an operator decided."""
     event_id: str = ""
     event_type: str = ""
     cause: str = ""
@@ -89,6 +93,15 @@ class Cursor(msgspec.Struct, frozen=True):
     new: bool
 
 
+class Switches(msgspec.Struct, frozen=True):
+    """What a lane looks at now and then."""
+
+    paused: str
+    """Why it is paused; empty if it is not."""
+    breaker: bytes
+    """The breaker's JSON as last saved; empty if never."""
+
+
 class DueEvent(msgspec.Struct, frozen=True):
     """A parked event whose time has come."""
 
@@ -117,10 +130,18 @@ class SubscriberStore:
         return Cursor(int(cursor), bool(new))
 
     async def held_keys(self) -> set[str]:
-        """The ordering keys that wait behind a parked event, or are held by one that nothing waits behind yet."""
-        parked = await self._store.call("HVALS", self.keys.parked)
-        held = await self._store.call("HVALS", self.keys.held)
-        return {_parked(info).key for info in parked} - {""} | {key.decode() for key in held}
+        """The ordering keys of which an event is parked. Read in pages: what is parked all the while is found."""
+        found: set[str] = set()
+        place: Any = 0
+        while True:
+            place, flat = await self._store.call("HSCAN", self.keys.parked, place, "COUNT", 1_000)
+            found.update(_parked(info).key for info in flat[1::2])
+            if int(place) == 0:
+                return found - {""}
+
+    async def retries(self) -> int:
+        """How often dead letters were tried again: at another number the held keys are to be read anew."""
+        return int(await self._store.call("HGET", self.keys.sub, "retries") or 0)
 
     def next_settle(self) -> int:
         """A number for a settle; the same number again asks what became of it."""
@@ -193,10 +214,10 @@ class SubscriberStore:
         found = [DueEvent(seq, _parked(info)) for seq, info in zip(seqs, infos, strict=True) if info is not None]
         return found, next_ms
 
-    async def switches(self) -> tuple[str, bytes]:
-        """Why it is paused (empty if it is not), and the breaker's JSON as last saved (empty if never)."""
+    async def switches(self) -> Switches:
+        """What operators and the last lane left for this one."""
         paused, breaker = await self._store.call("HMGET", self.keys.sub, "paused", "breaker")
-        return (paused or b"").decode(), breaker or b""
+        return Switches((paused or b"").decode(), breaker or b"")
 
     async def save_breaker(self, state: bytes) -> None:
         """Keep the breaker's state, so that a restart does not forget it."""
@@ -207,16 +228,18 @@ class SubscriberStore:
         await self._store.call("HSET", self.keys.sub, "paused", why)
 
     async def parked_before(self, seq: int, limit: int) -> list[tuple[int, str]]:
-        """Up to ``limit`` parked events with a sequence number up to ``seq``, each with its key's hash."""
+        """Up to ``limit`` parked events with a sequence number up to ``seq``, each with its key's hash; none that was
+        a dead letter and is tried again."""
         found: list[tuple[int, str]] = []
         place: Any = 0
         while len(found) < limit:
             place, flat = await self._store.call("HSCAN", self.keys.parked, place, "COUNT", 1_000)
-            found += [
-                (int(number), _parked(info).key)
+            old = [
+                (int(number), _parked(info))
                 for number, info in zip(flat[::2], flat[1::2], strict=True)
                 if int(number) <= seq
             ]
+            found += [(number, parked.key) for number, parked in old if not parked.retried]
             if int(place) == 0:
                 break
         return found[:limit]
@@ -228,6 +251,12 @@ class SubscriberStore:
             return []
         infos = await self._store.call("HMGET", self.keys.parked, *members)
         return [DueEvent(int(seq), _parked(info)) for seq, info in zip(members, infos, strict=True) if info]
+
+
+def tried_before(waits: bytes) -> Parked | None:
+    """What a held event's entry (``<hash> <JSON>``) says of earlier attempts; ``None`` if it is the hash alone."""
+    _, _, info = waits.partition(b" ")
+    return _parked(info) if info else None
 
 
 _decode_parked = msgspec.json.Decoder(Parked).decode

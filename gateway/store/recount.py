@@ -68,7 +68,7 @@ async def _recount_subscriber(store: Store, keys: Keys, name: str, upto: int) ->
         broken.append(f"{name}: {len(set(parked) ^ set(due))} parked without a due time, or the reverse")
     if set(dead) != set(died):
         broken.append(f"{name}: {len(set(dead) ^ set(died))} dead letters without a time of death, or the reverse")
-    waiting = dict(zip(held[::2], held[1::2], strict=True))
+    waiting = {seq: waits.partition(b" ")[0] for seq, waits in zip(held[::2], held[1::2], strict=True)}
     queues = {key: [] for key in set(waiting.values())}  # type: dict[bytes, list[bytes]]
     lists = await store.many([("LRANGE", each.key_prefix + key.decode(), 0, -1) for key in queues])
     for key, members in zip(queues, lists, strict=True):

@@ -175,11 +175,11 @@ def letter(seq: int, **fields: Any) -> bytes:
     return msgspec.json.encode({"seq": seq, **rest, **given})
 
 
-def dead(seq: int, answer: bytes = b"") -> Change:
+def dead(seq: int, answer: bytes = b"", *, key: str = "") -> Change:
     """A first attempt that no other follows."""
-    return Change("dead", seq, "", NOW_MS, letter(seq), answer)
+    return Change("dead", seq, "", NOW_MS, letter(seq, **({"key": key} if key else {})), answer)
 
 
 def bury(seq: int, *, key: str = "", answer: bytes = b"") -> Change:
     """The last attempt of a parked event failed."""
-    return Change("bury", seq, key, NOW_MS, letter(seq), answer)
+    return Change("bury", seq, key, NOW_MS, letter(seq, **({"key": key} if key else {})), answer)

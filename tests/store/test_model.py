@@ -42,7 +42,9 @@ class SubscriberModel:
         self.parked: dict[int, str] = {}
         """Sequence number → key hash, or ''."""
         self.queues: dict[str, list[int]] = {}
-        """Key hash → its events, the parked one first."""
+        """Key hash → its events in log order, the parked one first."""
+        self.pushed_back: dict[int, str] = {}
+        """Of the held ones, those of which an attempt was made, or may run: sequence number → key hash."""
         self.dead: set[int] = set()
 
     def held(self) -> set[int]:
@@ -51,16 +53,30 @@ class SubscriberModel:
 
     def end(self, seq: int) -> list[str]:
         """A parked event is one no longer: the next of its key follows. Returns the key, if it is free now."""
-        key = self.parked.pop(seq)
+        key = self.parked.pop(seq, "") or self.pushed_back.pop(seq, "")
         if not key:
             return []
         queue = self.queues[key]
         queue.remove(seq)
         if queue:
             self.parked[queue[0]] = key
+            self.pushed_back.pop(queue[0], None)
             return []
         del self.queues[key]
         return [key]
+
+    def retry(self, seq: int, key: str) -> None:
+        """A dead letter is tried again: it takes its place, and if it is the first one it is parked."""
+        queue = self.queues.setdefault(key, []) if key else []
+        first = queue[:1]
+        queue.append(seq)
+        queue.sort()
+        if queue[0] != seq:
+            self.pushed_back[seq] = key
+            return
+        self.parked[seq] = key
+        for each in first:
+            self.pushed_back[each] = self.parked.pop(each)
 
 
 class StoreModel(RuleBasedStateMachine):
@@ -158,8 +174,8 @@ class StoreModel(RuleBasedStateMachine):
             key = self.key_of(name, seq)
             if seq in self.gone:
                 outcome = "discarded"
-            elif key and key in model.queues:
-                outcome = data.draw(st.sampled_from(["hold", "filtered"]), label=f"outcome {seq}")
+            elif key and key in model.queues:  # "park": its attempt ran when a dead letter came in front of it
+                outcome = data.draw(st.sampled_from(["hold", "hold", "park", "filtered"]), label=f"outcome {seq}")
             else:
                 outcome = data.draw(
                     st.sampled_from(["delivered", "filtered", "park", "dead", *(["hold"] if key else [])]),
@@ -169,12 +185,14 @@ class StoreModel(RuleBasedStateMachine):
                 counts[outcome] += 1
                 setattr(model, outcome, getattr(model, outcome) + 1)
             elif outcome == "dead":
-                changes.append(dead(seq))
+                changes.append(dead(seq, key=key))
                 model.dead.add(seq)
             else:
                 changes.append(park(seq, key=key) if outcome == "park" else Change("hold", seq, key))
                 if not (key and key in model.queues):  # one held behind nothing is parked
                     model.parked[seq] = key
+                elif outcome == "park":
+                    model.pushed_back[seq] = key
                 if key:
                     model.queues.setdefault(key, []).append(seq)
         self._settle(name, subscriber, model, to, changes, counts, [])
@@ -189,10 +207,11 @@ class StoreModel(RuleBasedStateMachine):
         """Attempts of parked events end; and what is said of events that are not parked changes nothing."""
         name, subscriber, model = self._pick(data)
         if model.parked:
-            seqs = {*seqs, data.draw(st.sampled_from(sorted(model.parked)), label="parked")}
+            tried = sorted({*model.parked, *model.pushed_back})
+            seqs = {*seqs, data.draw(st.sampled_from(tried), label="parked")}
         changes, freed = [], []
         for seq in sorted(seqs):
-            key = model.parked.get(seq, "")
+            key = model.parked.get(seq, "") or model.pushed_back.get(seq, "")
             changes.append(
                 again(seq, key=key)
                 if operation == "again"
@@ -200,7 +219,7 @@ class StoreModel(RuleBasedStateMachine):
                 if operation == "bury"
                 else Change(operation, seq, key)
             )
-            if operation == "again" or seq not in model.parked:
+            if operation == "again" or not (seq in model.parked or key):
                 continue
             freed += model.end(seq)
             if operation == "bury":
@@ -252,7 +271,8 @@ class StoreModel(RuleBasedStateMachine):
         if word == "drop":
             model.discarded += len(moved)
         else:
-            model.parked |= dict.fromkeys(moved, "")
+            for seq in moved:
+                model.retry(seq, self.key_of(name, seq))
 
     @rule(seqs=st.sets(st.integers(1, 60), min_size=1))
     def trim(self, seqs: set[int]) -> None:
@@ -307,6 +327,10 @@ class StoreModel(RuleBasedStateMachine):
             subscriber = self.subscribers[name]
             assert set(self.run(subscriber.due(NOW_MS * 2))) == set(model.parked)
             assert self.run(subscriber.store.held_keys()) == set(model.queues)
+            for key, queue in model.queues.items():
+                assert self.run(self.store.call("LRANGE", subscriber.keys.key_prefix + key, 0, -1)) == [
+                    str(seq).encode() for seq in queue
+                ]
 
     def _pick(self, data: st.DataObject) -> tuple[str, Subscriber, SubscriberModel]:
         name = data.draw(st.sampled_from(sorted(self.subscribers)), label="subscriber")

@@ -156,7 +156,7 @@ def _delivery(event: Described) -> Described:
         "webhook-id": "The event's id. Store it and ignore repeats.",
         "webhook-timestamp": f"Seconds since the epoch at this attempt. {signed}",
         "webhook-signature": f"One signature or several, separated by spaces. {signed}",
-        "gateway-attempt": "Which attempt this is, from 1.",
+        "gateway-attempt": "Which attempt this is, from 1; from 1 again when a dead letter was tried again.",
         "gateway-attempts-left": "How many would follow if this one failed.",
     }
     return {

@@ -9,7 +9,15 @@ _AT = "2026-02-03T12:00:00.412Z"
 _LATER = "2026-02-03T12:00:05.431Z"
 _DUE = "2026-02-03T12:05:07.118Z"
 
-_ATTEMPT = {"number": 1, "at": _LATER, "cause": "http_500", "status": 500, "duration_ms": 41, "probe": False}
+_ATTEMPT = {
+    "number": 1,
+    "at": _LATER,
+    "cause": "http_500",
+    "status": 500,
+    "duration_ms": 41,
+    "probe": False,
+    "before_retry": False,
+}
 _SETTINGS = {"url": "https://crm.example.com/hooks", "secrets": ["env:CRM_SECRET"], "types": ["message.*"]}
 _SUBSCRIBER: dict[str, Any] = {
     "name": "crm",

@@ -10,7 +10,7 @@
 -- returns  1 if there was anything
 
 local hashes = {}
-for _, hash in ipairs(redis.call('HVALS', KEYS[5])) do hashes[hash] = true end
+for _, waits in ipairs(redis.call('HVALS', KEYS[5])) do hashes[string.match(waits, '%S+')] = true end
 for _, info in ipairs(redis.call('HVALS', KEYS[3])) do
   local hash = string.match(info, '"key":"(%x+)"')
   if hash then hashes[hash] = true end

@@ -11,9 +11,12 @@
 --   park   a failed or still running attempt: keep for another, and hold its key
 --   hold   behind a parked one of the same key
 --   dead   no further attempt
--- operations on a parked event (each counts only if it is still parked, so none counts twice):
+-- operations on a parked event (each counts only if it still waits, so none counts twice):
 --   done   delivered          again  another attempt later          bury   no further attempt       drop  discarded
 -- done, bury and drop let the next held event of the key follow: it becomes parked, due at once.
+--
+-- Of a key only the first of its list is parked. dead.lua puts retried dead letters in front of events that are in hand:
+-- one of these that ends is held by then, and one that fails becomes held with what is known of it (`<hash> <JSON>`).
 --
 -- returns  {cursor, freed key hashes joined by commas}
 -- errors   LEASE another process owns the partition;  CURSOR the cursor is elsewhere;  GONE no such subscriber
@@ -32,16 +35,26 @@ local now, cap, lists = ARGV[8], tonumber(ARGV[9]), ARGV[10]
 local delivered, discarded = tonumber(ARGV[5]), tonumber(ARGV[7])
 local dead_bytes = tonumber(known[4] or '0')
 local freed = {}
+local FRESH = '{"attempt":0,"key":"%s"}'
+local LAST = '"last_chance":true'
 
 local function park(seq, at, info)
   redis.call('HSET', parked, seq, info)
   redis.call('ZADD', due, at, seq)
 end
 
-local function unpark(seq)
-  if redis.call('HDEL', parked, seq) == 0 then return false end
-  redis.call('ZREM', due, seq)
-  return true
+-- Held, but tried before: dead.lua took its place at the head of its key while it was in hand.
+local function is_pushed_back(seq, hash)
+  local waits = hash ~= '' and redis.call('HGET', held, seq)
+  return waits and string.sub(waits, 1, #hash + 1) == hash .. ' '
+end
+
+local function unpark(seq, hash)
+  if redis.call('HDEL', parked, seq) == 1 then
+    redis.call('ZREM', due, seq)
+    return true
+  end
+  return is_pushed_back(seq, hash) and redis.call('HDEL', held, seq) == 1
 end
 
 local function bury(seq, at, info, answer)
@@ -56,54 +69,63 @@ local function bury(seq, at, info, answer)
   dead_bytes = dead_bytes + #info + 1 + #answer
 end
 
-local function follow(seq, hash, inherited)
+local function follow(seq, hash, last_chance)
   if hash == '' then return end
   local list = lists .. hash
   redis.call('LREM', list, 1, seq)
   local following = redis.call('LINDEX', list, 0)
-  if following then
-    redis.call('HDEL', held, following)
-    park(following, now, inherited)
-  else
+  if not following then
     freed[#freed + 1] = hash
+    return
+  end
+  local waits = redis.call('HGET', held, following)
+  if not waits then return end  -- it is parked: what ended was not the first
+  redis.call('HDEL', held, following)
+  local info = string.match(waits, ' (.*)') or string.format(FRESH, hash)
+  if last_chance and not string.find(info, LAST, 1, true) then info = '{' .. LAST .. ',' .. string.sub(info, 2) end
+  park(following, now, info)
+end
+
+-- At the end of its key's list: the first one is parked.
+local function queue(seq, hash, at, info, waits)
+  if redis.call('RPUSH', lists .. hash, seq) == 1 then
+    park(seq, at, info)
+  else
+    redis.call('HSET', held, seq, waits)
   end
 end
 
 local HISTORY = 10000
-local FRESH = '{"attempt":0,"first_failed_ms":0,"key":"%s"}'
-local LAST = '{"attempt":0,"first_failed_ms":0,"key":"%s","last_chance":true}'
 
 for i = 11, #ARGV, 6 do
   local op, seq, hash, at, info, answer = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
   if op == 'park' then
-    park(seq, at, info)
-    if hash ~= '' then redis.call('RPUSH', lists .. hash, seq) end
+    if hash == '' then park(seq, at, info) else queue(seq, hash, at, info, hash .. ' ' .. info) end
   elseif op == 'hold' then
-    local list = lists .. hash
-    if redis.call('RPUSH', list, seq) == 1 then
-      park(seq, now, string.format(FRESH, hash))
-    else
-      redis.call('HSET', held, seq, hash)
-    end
+    queue(seq, hash, now, string.format(FRESH, hash), hash)
   elseif op == 'dead' then
     bury(seq, at, info, answer)
   elseif op == 'again' then
-    if redis.call('HEXISTS', parked, seq) == 1 then park(seq, at, info) end
+    if redis.call('HEXISTS', parked, seq) == 1 then
+      park(seq, at, info)
+    elseif is_pushed_back(seq, hash) then
+      redis.call('HSET', held, seq, hash .. ' ' .. info)
+    end
   elseif op == 'done' then
-    if unpark(seq) then
+    if unpark(seq, hash) then
       delivered = delivered + 1
       if info ~= '' then redis.call('XADD', KEYS[8], 'MAXLEN', '~', HISTORY, '*', 's', seq, 'h', info) end
-      follow(seq, hash, string.format(FRESH, hash))
+      follow(seq, hash, false)
     end
   elseif op == 'bury' then
-    if unpark(seq) then
+    if unpark(seq, hash) then
       bury(seq, at, info, answer)
-      follow(seq, hash, string.format(LAST, hash))
+      follow(seq, hash, true)
     end
   elseif op == 'drop' then
-    if unpark(seq) then
+    if unpark(seq, hash) then
       discarded = discarded + 1
-      follow(seq, hash, string.format(FRESH, hash))
+      follow(seq, hash, false)
     end
   else
     return redis.error_reply('ERR no such operation: ' .. op)
