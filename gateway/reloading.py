@@ -2,7 +2,8 @@
 
 Sources, subscribers and tokens change at once: a request under way ends with the source it began with, the next one
 meets the new one, and none is refused in between. Everything else needs a restart and is only named. A file with a
-mistake changes nothing.
+mistake changes nothing, and neither does one that has lost everything: an editor writes a file by emptying it first,
+and a provider that is told 404 does not come again.
 """
 
 import asyncio
@@ -73,6 +74,10 @@ class Reloader:
             except ConfigError as error:
                 log.warning("operate.reload", who=who, mistakes=len(error.problems))
                 raise _refusal(error) from None
+            if is_emptied(self._in_force, wanted):
+                log.warning("operate.reload", who=who, mistakes=1)
+                why = "names no source and no subscriber any more; write what shall stay, or stop the gateway"
+                raise _refusal(ConfigError([f"{wanted.path}: {why}"]))
             answer = Reloaded(
                 dry_run=dry_run,
                 changes=changes(self._in_force, wanted),
@@ -96,6 +101,11 @@ def changes(before: Config, after: Config) -> list[Change]:
         *_differences("subscribers", before.subscribers, after.subscribers),
         *_differences("gateway.tokens", _by_name(before.gateway.tokens), _by_name(after.gateway.tokens)),
     ]
+
+
+def is_emptied(before: Config, after: Config) -> bool:
+    """Whether there were sources, and the file names neither a source nor a subscriber now. Pure."""
+    return bool(before.sources) and not (after.sources or after.subscribers)
 
 
 def needs_restart(before: Config, after: Config) -> list[str]:

@@ -3,8 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from gateway.config import Config, Token, hash_token, load
 from gateway.operate.access import Access
+from gateway.operate.refusals import Refused
 from gateway.reloading import Reloader, changes, needs_restart
 from tests.operate.staff import settings, staff
 
@@ -89,6 +92,49 @@ def test_what_needs_a_restart_does_not_change_by_a_reload(tmp_path: Path) -> Non
         assert config.gateway.max_body_bytes == before.gateway.max_body_bytes
         assert config.gateway.tokens == after.gateway.tokens
         assert config.subscribers == after.subscribers
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "names no source and no subscriber any more"),
+        ('[gateway]\nadmin_token = "env:T"\n', "names no source and no subscriber any more"),
+        (FIRST.replace("https:", "ftp:"), "gateway.toml:8: subscribers.crm.url is not an http or https URL"),
+        (FIRST + "where = \"event.chanel == 'a'\"\n", "no event has event.chanel"),
+        (FIRST + "retry = [", "is not TOML"),
+        (FIRST.replace("env:W", "env:NONE"), "secrets[0]"),
+        (None, "does not exist"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_file_with_a_mistake_changes_nothing(tmp_path: Path, text: str | None, words: str, dry_run: bool) -> None:
+    """Not a source, a token or a subscriber; nor does one that an editor has just emptied. What follows is reloaded."""
+    before = read(tmp_path, FIRST)
+    given: list[Config] = []
+
+    async def subscribers(config: Config) -> None:
+        given.append(config)
+
+    reloader = Reloader(
+        before,
+        read=lambda: load(tmp_path / "gateway.toml", ENV),
+        replace_sources=given.append,
+        replace_tokens=given.append,
+        replace_subscribers=subscribers,
+    )
+    if text is None:
+        (tmp_path / "gateway.toml").unlink()
+    else:
+        (tmp_path / "gateway.toml").write_text(text)
+    with pytest.raises(Refused, match="nothing was changed") as refusal:
+        asyncio.run(reloader.reload(dry_run=dry_run, who="test"))
+    assert words in str(refusal.value)
+    assert str(tmp_path) not in str(refusal.value)
+    assert given == []
+    (tmp_path / "gateway.toml").write_text(FIRST.partition("[subscribers")[0])  # sources alone are something
+    answer = asyncio.run(reloader.reload(dry_run=False, who="test"))
+    assert [(each.what, each.change) for each in answer.changes] == [("subscribers.crm", "removed")]
+    assert len(given) == 3
 
 
 def token(name: str, secret: str, role: str = "operate") -> Token:
