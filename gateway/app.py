@@ -24,6 +24,7 @@ from gateway.delivery.lane import Lane
 from gateway.delivery.replay import Replayer
 from gateway.delivery.roster import Roster
 from gateway.delivery.signing import public_key
+from gateway.delivery.standing import Standings
 from gateway.errors import StoreError
 from gateway.intake.committer import Committer
 from gateway.intake.endpoint import Endpoint, Inlet
@@ -97,6 +98,7 @@ class Gateway:
         )
         guard = Guard(own=(listen,), public_url=config.gateway.public_url)
         owner = owner_name()
+        self.standings = Standings(self.store, self.keys, wall_ms=wall_ms)
         self.dispatchers = [
             Dispatcher(
                 partition_log=each,
@@ -184,6 +186,7 @@ class Gateway:
             store,
             partition_log,
             guard,
+            self.standings.of(subscriber.name),
             wall_ms=wall_ms,
             monotonic=time.monotonic,
             rate_share=1 / len(self.keys),  # each partition has a lane of its own

@@ -47,7 +47,7 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Breaker:
-    """One subscriber's breaker in one partition."""
+    """One subscriber's breaker in one process, for all partitions."""
 
     def __init__(self, state: BreakerState, rules: Rules) -> None:
         self.state = state
@@ -66,6 +66,12 @@ class Breaker:
         ahead_ms = self.state.probe_ms - now_ms
         longest_s = max(self._rules.longest_wait_s, self.state.asked_s)
         return self.state.open and (ahead_ms <= 0 or ahead_ms > 3_000 * longest_s)
+
+    def adopt(self, state: BreakerState) -> None:
+        """Go on with what another process has found. Where that is closed, old failures count no more."""
+        self.state = state
+        if not state.open:
+            self._forget()
 
     def note(self, outcome: Outcome, now_ms: int) -> bool:
         """An ordinary attempt has ended. True if the breaker opened by it."""
@@ -93,12 +99,15 @@ class Breaker:
         """A probe has ended. True if the breaker closed by it. ``jitter``: a random number in [0, 1)."""
         if outcome.delivered or not is_trouble(outcome):
             self.state = BreakerState(since_ms=now_ms)
-            self._in_a_row = self._failed_recently = 0
-            self._recent.clear()
+            self._forget()
             return True
         wait_s = min(self.state.wait_s * 2, self._rules.longest_wait_s) * (1 - SPREAD + 2 * SPREAD * jitter)
         self._open(outcome, now_ms, wait_s, since_ms=self.state.since_ms)
         return False
+
+    def _forget(self) -> None:
+        self._in_a_row = self._failed_recently = 0
+        self._recent.clear()
 
     def _open(self, outcome: Outcome, now_ms: int, wait_s: float, *, since_ms: int) -> None:
         asked_s = outcome.retry_after_s or 0.0

@@ -19,6 +19,7 @@ from gateway.delivery.condition import Subject
 from gateway.delivery.lag import AgeClock, LagLines, measure_lag
 from gateway.delivery.lane import Lane
 from gateway.delivery.matching import Matcher
+from gateway.delivery.mending import Mender
 from gateway.delivery.parcel import Delivery, delivery_of
 from gateway.errors import LeaseLost, StoreError, StoreUnavailable
 from gateway.store.lease import TTL_MS, Held, Lease
@@ -33,7 +34,8 @@ FIRST_READ_EVENTS = 32
 
 BLOCK_MS = 1_000
 RENEW_S = TTL_MS / 3_000
-STOP_S = 10.0
+STOP_S = 8.0
+"""What a lane may take to stop, its running attempts included; the process must be gone within 12 s of a SIGTERM."""
 LAG_S = 5.0
 PARKED_LAG_TURNS = 12
 
@@ -62,6 +64,7 @@ class Dispatcher:
         self._age_clock = AgeClock(wall_ms=wall_ms, monotonic=monotonic)
         self._lag_lines = LagLines()
         self._monotonic = monotonic
+        self._mender = Mender(self._begin_anew, monotonic=monotonic)
         self._epoch = 0
         self._read_events = FIRST_READ_EVENTS
         self._applying = asyncio.Lock()
@@ -98,12 +101,14 @@ class Dispatcher:
             for name, settings in wanted.items():
                 if name not in self._lanes:
                     lane = self._make_lane(settings)
-                    try:
-                        if self.holds:
-                            await lane.start(self._epoch, await self._log.start_of(settings.start), self._stir)
-                    except StoreError as error:
-                        lane.lost = error  # this process begins anew in this partition, then with this lane
                     self._lanes[name] = lane
+                    if self.holds:
+                        try:
+                            await lane.start(self._epoch, await self._log.start_of(settings.start), self._stir)
+                        except StoreError as error:
+                            lane.lost = error  # this process begins anew in this partition, then with this lane
+                        except Exception as error:
+                            lane.break_down(error)
             self._stir.set()
 
     def lane_status(self, name: str) -> dict[str, Any] | None:
@@ -144,7 +149,12 @@ class Dispatcher:
                 lanes = list(self._lanes.values())
                 starts = {start: await self._log.start_of(start) for start in {lane.settings.start for lane in lanes}}
                 for lane in lanes:
-                    await lane.start(epoch, starts[lane.settings.start], self._stir)
+                    try:
+                        await lane.start(epoch, starts[lane.settings.start], self._stir)
+                    except StoreError:
+                        raise
+                    except Exception as error:
+                        lane.break_down(error)
                 self.holds = True
             log.info("delivery.start", epoch=epoch, subscribers=len(lanes))
             tasks = [
@@ -160,11 +170,22 @@ class Dispatcher:
             self.holds = False
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, self._mender.stop(), return_exceptions=True)
             async with self._applying:
                 await asyncio.gather(*[lane.stop(STOP_S) for lane in self._lanes.values()])
             with contextlib.suppress(StoreError):
                 await self._lease.give_back()
+
+    async def _begin_anew(self, lane: Lane) -> None:
+        """Start one lane from its cursor, after a defect, while the others go on."""
+        async with self._applying:
+            if self._lanes.get(lane.name) is not lane:  # replaced meanwhile
+                lane.defect = None
+                return
+            self._live.pop(lane.name, None)
+            await lane.stop(STOP_S)
+            await lane.start(self._epoch, await self._log.start_of(lane.settings.start), self._stir)
+        self._stir.set()
 
     async def _renew_forever(self, epoch: int) -> None:
         renewed_s = self._monotonic()
@@ -203,7 +224,12 @@ class Dispatcher:
                     oldest[max_lag_s] = await self._log.last_before(now_ms - round(max_lag_s * 1000))
                 cut = oldest[max_lag_s]
             if cut > 0:
-                await lane.give_up_before(cut)
+                try:
+                    await lane.give_up_before(cut)
+                except StoreUnavailable:
+                    raise
+                except Exception as error:
+                    lane.break_down(error)
 
     # Reading
 
@@ -218,7 +244,7 @@ class Dispatcher:
                 continue  # all lanes left meanwhile, and others joined elsewhere: what they need was not read
             self._live_seq = entries[-1].seq
             live = list(self._live.values())
-            self._feed(entries, [lane for lane in live if lane.has_room])
+            self._feed(place, entries, live)
             for lane in live:
                 if not lane.has_room:
                     self._live.pop(lane.name, None)  # the catch-up reader takes it from here
@@ -231,6 +257,8 @@ class Dispatcher:
             for lane in self._lanes.values():
                 if lane.lost is not None:
                     raise lane.lost
+                if lane.defect is not None:
+                    self._mender.mend(lane)
                 if lane.has_room and lane.name not in self._live:
                     places.setdefault(lane.read_seq, []).append(lane)
             if not places:
@@ -239,7 +267,7 @@ class Dispatcher:
             for place, lanes in places.items():
                 most = self._read_events
                 entries = await self._read(place)
-                self._feed(entries, lanes)
+                self._feed(place, entries, lanes)
                 for lane in lanes:
                     if self._lanes.get(lane.name) is not lane:
                         continue  # replaced meanwhile
@@ -268,8 +296,10 @@ class Dispatcher:
                 self._read_events = max(1, min(READ_EVENTS, READ_BYTES * len(entries) // size_bytes))
             return entries
 
-    def _feed(self, entries: Sequence[Entry], lanes: Sequence[Lane]) -> None:
-        """Hand what was read to lanes that all stand before it, or partly in it."""
+    def _feed(self, after: int, entries: Sequence[Entry], lanes: Sequence[Lane]) -> None:
+        """Hand what was read after a place to those lanes that stand there, or further on, and have room."""
+        # One that began anew while this was read may stand before the place: to it this would be a hole in the log.
+        lanes = [lane for lane in lanes if lane.has_room and lane.read_seq >= after]
         if not entries:
             return
         wanted: dict[str, list[tuple[int, Delivery]]] = {lane.name: [] for lane in lanes}
@@ -281,11 +311,17 @@ class Dispatcher:
                 found = wanted.get(name)
                 if found is not None and (subject is None or subject.suits(conditions.get(name))):
                     found.append((index, delivery))
-        upto = entries[-1].seq
         for lane in lanes:
-            if lane.read_seq < entries[0].seq:
-                lane.feed(upto, len(entries), wanted[lane.name])
-            elif lane.read_seq < upto:  # it came from further on: give it the rest only
-                skip = sum(1 for entry in entries if entry.seq <= lane.read_seq)
-                rest = [(index - skip, delivery) for index, delivery in wanted[lane.name] if index >= skip]
-                lane.feed(upto, len(entries) - skip, rest)
+            try:
+                _hand(lane, entries, wanted[lane.name])
+            except Exception as error:
+                lane.break_down(error)
+
+
+def _hand(lane: Lane, entries: Sequence[Entry], wanted: list[tuple[int, Delivery]]) -> None:
+    upto = entries[-1].seq
+    if lane.read_seq < entries[0].seq:
+        lane.feed(upto, len(entries), wanted)
+    elif lane.read_seq < upto:  # it came from further on: give it the rest only
+        skip = sum(1 for entry in entries if entry.seq <= lane.read_seq)
+        lane.feed(upto, len(entries) - skip, [(index - skip, delivery) for index, delivery in wanted if index >= skip])

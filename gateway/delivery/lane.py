@@ -28,7 +28,6 @@ import structlog
 from gateway.config import SubscriberSettings
 from gateway.delivery.attempt import Sender
 from gateway.delivery.attempts import Attempts
-from gateway.delivery.breaker import Rules
 from gateway.delivery.condition import Condition
 from gateway.delivery.guard import Guard
 from gateway.delivery.key_order import KeyOrder
@@ -54,6 +53,9 @@ TICK_S = 0.25
 LOOK_TICKS = 4
 """Every so many ticks: is it paused, and did an operator park dead letters again?"""
 
+ATTEMPTS_PART = 0.8
+"""Of the time to stop, what running attempts may take; the rest is for settling them."""
+
 DUE_LIMIT = 256
 PARKED_TURN = 4
 """While first attempts wait, every fourth free worker takes a parked event: late retries neither starve nor starve."""
@@ -68,11 +70,11 @@ class Lane:
         store: SubscriberStore,
         partition_log: PartitionLog,
         guard: Guard,
+        standing: Standing,
         *,
         wall_ms: Callable[[], int],
         monotonic: Callable[[], float],
         jitter: Callable[[], float] = random.random,
-        breaker_rules: Rules | None = None,
         rate_share: float = 1.0,
     ) -> None:
         self.settings = settings
@@ -81,13 +83,16 @@ class Lane:
         """What it asks of an event whose type it wants."""
         self.has_room = False
         self.lost: StoreError | None = None
+        """Why this process must begin anew in the partition."""
+        self.defect: Exception | None = None
+        """Why this lane alone must."""
         self._store = store
         self._log = partition_log
         self._guard = guard
         self._wall_ms = wall_ms
         self._monotonic = monotonic
         self._jitter = jitter
-        self._standing = Standing(store, breaker_rules or Rules(), wall_ms=wall_ms, switched=self._switched)
+        self._standing = standing
         self._sender: Sender | None = None
         self._pace = Pace(settings.rate_per_s and settings.rate_per_s * rate_share, monotonic=monotonic)
         self._ended: Counter[str] = Counter()
@@ -118,7 +123,7 @@ class Lane:
         """With order by key, when it may be sent to again: nothing goes before it is known what an operator retried."""
         self._stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.lost = None
+        self.lost = self.defect = None
 
     @property
     def cursor(self) -> int:
@@ -136,11 +141,11 @@ class Lane:
         ``stir`` is set when the lane has room again, and when it can go on no longer (``lost`` says why).
         """
         cursor = await self._store.subscribe(start_seq, self._wall_ms())
-        await self._standing.load()
         held: set[str] = set()
         if self.settings.order == "key":
             self._retries = await self._store.retries()
             held = await self._store.held_keys()
+        await self._standing.join(self._switched)
         self._reset(epoch, cursor.seq, held)
         self._stir = stir
         if self._sender is None:
@@ -157,27 +162,25 @@ class Lane:
             task.add_done_callback(self._left)
 
     async def stop(self, grace_s: float) -> None:
-        """Let running attempts end within ``grace_s``, settle them, and hand the rest back to the log."""
+        """Let running attempts end, settle them, and hand the rest back to the log, all within ``grace_s``."""
         self._stopped.set()
         self.has_room = False
         self._fresh.clear()
         self._returns.queue.clear()
         running = self._workers | ({self._probe} if self._probe else set())
         if running:
-            await asyncio.wait(running, timeout=grace_s)
+            await asyncio.wait(running, timeout=grace_s * ATTEMPTS_PART)
         self._hand_back()
         for task in self._tasks[1:]:
             task.cancel()
         self._settler.stir()
         if self._tasks:
-            await asyncio.wait(self._tasks[:1], timeout=grace_s)
+            await asyncio.wait(self._tasks[:1], timeout=grace_s * (1 - ATTEMPTS_PART))
             self._tasks[0].cancel()
         for task in running:
             task.cancel()
         await asyncio.gather(*self._tasks, *running, return_exceptions=True)
-        if not isinstance(self.lost, LeaseLost):
-            with contextlib.suppress(StoreUnavailable):  # then the next owner finds out by itself
-                await self._standing.save()
+        await self._standing.leave(self._switched, save=not isinstance(self.lost, LeaseLost))
         if self._sender is not None:
             await self._sender.close()
             self._sender = None
@@ -221,6 +224,7 @@ class Lane:
         had = self.has_room
         self.has_room = (
             self._window.has_room
+            and self.defect is None
             and not self._standing.paused
             and not (self._standing.breaker.is_open and (self._fresh or self._returns.queue or self._keys.held))
             and not self._stopped.is_set()
@@ -232,7 +236,7 @@ class Lane:
 
     @property
     def _runs(self) -> bool:
-        return self._standing.is_open and not self._is_unsure and not self._stopped.is_set()
+        return self._standing.is_open and self.defect is None and not self._is_unsure and not self._stopped.is_set()
 
     def _hire(self) -> None:
         if len(self._workers) < self.settings.concurrency and self._runs:
@@ -247,13 +251,21 @@ class Lane:
     def _left(self, worker: "asyncio.Task[None]") -> None:
         self._workers.discard(worker)
         if not worker.cancelled() and (error := worker.exception()) is not None:
-            self._give_up(StoreError(f"a defect in the lane of {self.name}: {type(error).__name__}: {error}"))
+            self.break_down(error)
         if self._stopped.is_set():
             self._settler.stir()
 
-    def _give_up(self, why: StoreError) -> None:
-        """Begin anew from the store: nothing is lost, what was in hand is delivered again."""
-        self.lost = self.lost or why
+    def break_down(self, error: BaseException) -> None:
+        """Go on no longer: nothing is lost, what was in hand is delivered again by whoever begins at the cursor.
+
+        Without the store or the lease that is this process in the whole partition; after a defect it is this lane.
+        """
+        if isinstance(error, StoreError) and type(error) is not StoreError:
+            self.lost = self.lost or error
+        elif self.defect is None:
+            self.defect = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            log.error("delivery.defect", subscriber=self.name, why="its lane begins anew", exc_info=error)
+            self._update_room()
         self._stir.set()
 
     async def _work(self) -> None:
@@ -264,13 +276,17 @@ class Lane:
             if self._returns.queue and (not self._fresh or self._turn % PARKED_TURN == 0):
                 await self._try_again(self._returns.queue.popleft())
             elif self._fresh:
-                await self._try(self._fresh.popleft())
+                await self._try(self._next_fresh())
+
+    def _next_fresh(self) -> Slot:
+        slot = self._fresh.popleft()
+        slot.state, slot.started_s = "trying", self._monotonic()  # from now on it cannot be given up
+        self._trying[slot.delivery.seq] = slot
+        return slot
 
     async def _try(self, slot: Slot, *, probe: bool = False) -> None:
         """Make the first attempt of an event, and settle what becomes of it."""
         delivery = slot.delivery
-        slot.state, slot.started_s = "trying", self._monotonic()
-        self._trying[delivery.seq] = slot
         before = Parked(attempt=0, key=self._keys.key_of(slot))
         with self._keys.on_wire(delivery):
             ended = await self._attempts.make(delivery, before, probe=probe)
@@ -338,31 +354,28 @@ class Lane:
 
     def _lacks_probe(self, now_ms: int) -> bool:
         """Whether a probe could go, but nothing in hand could be it: all that was read is held behind others."""
-        idle = self._probe is None or self._probe.done()
-        return idle and self._standing.breaker.probe_due(now_ms) and not self._fresh and not self._returns.queue
+        return self._standing.probe_due(now_ms) and not self._fresh and not self._returns.queue
 
-    def _start_probe(self) -> None:
+    async def _start_probe(self) -> None:
         """Send one event, though the breaker is open, to see whether the subscriber is back."""
-        standing = self._standing
-        if standing.paused or self._stopped.is_set() or not standing.breaker.probe_due(self._wall_ms()):
+        if not (self._fresh or self._returns.queue) or self._stopped.is_set() or self.defect is not None:
             return
-        if self._probe is not None and not self._probe.done():
+        if not await self._standing.claim_probe(self.settings.timeout_s):
             return
         if self._returns.queue:
             self._probe = asyncio.create_task(self._try_again(self._returns.queue.popleft(), probe=True))
         elif self._fresh:
-            self._probe = asyncio.create_task(self._try(self._fresh.popleft(), probe=True))
-        else:
+            self._probe = asyncio.create_task(self._try(self._next_fresh(), probe=True))
+        else:  # given up meanwhile
+            self._standing.probe_ended()
             return
+        self._probe.add_done_callback(lambda _: self._standing.probe_ended())
         self._probe.add_done_callback(self._left)
 
     # Settling
 
     async def _settle_forever(self) -> None:
-        try:
-            await self._settler.run(stopped=self._stopped, is_last=lambda: not self._workers)
-        except StoreError as error:
-            self._give_up(error)
+        await self._settler.run(stopped=self._stopped, is_last=lambda: not self._workers)
 
     async def _on_settled(self, changes: list[Change], of_parked: list[Change], freed: list[str]) -> None:
         for change in of_parked:  # one parked as in flight just now is still in hand
@@ -386,14 +399,14 @@ class Lane:
             self._ticks += 1
             try:
                 if self._ticks % LOOK_TICKS == 0 or self._standing.is_to_save:
-                    await self._standing.look()
+                    await self._standing.look(self._switched)
                     self._returns.look_again()  # an operator may have parked dead letters again
                 if self._is_unsure or (self._ticks % LOOK_TICKS == 0 and self.settings.order == "key"):
                     await self._look_for_retried()
                 await self._look_for_due()
+                await self._start_probe()
             except StoreUnavailable:
                 continue  # the settle loop says so; the next tick looks again
-            self._start_probe()
 
     def _park_long_attempts(self) -> None:
         now_s, now_ms = self._monotonic(), self._wall_ms()
@@ -434,14 +447,14 @@ class Lane:
         self._window.skip_to(seq)
         self._update_room()
         self._hire_all()
-        parked = [each for each in await self._store.parked_before(seq, 10_000) if each[0] not in self._returns.in_hand]
-        self._settler.add(*(Change("drop", number, key) for number, key in parked))
+        self._settler.add(*await self._returns.give_up_before(seq))
 
     def status(self) -> dict[str, Any]:
         """What only this process knows."""
         return {
             "disabled": self._standing.paused,
             "paused": self._standing.paused,
+            "defect": f"{type(self.defect).__name__}: {self.defect}" if self.defect is not None else "",
             "breaker": msgspec.to_builtins(self._standing.breaker.state),
             "in_flight": len(self._workers),
             "attempts": dict(self._ended),

@@ -1,5 +1,6 @@
 """Parked events of one lane on their way back: which are due, and which are in hand already."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 
@@ -10,6 +11,9 @@ from gateway.store.log import PartitionLog
 from gateway.store.parked import Change, DueEvent, SubscriberStore
 
 log = structlog.get_logger("gateway.delivery")
+
+GIVE_UP_LIMIT = 100_000
+"""Events that are given up in one pass; the next one goes on."""
 
 
 class Returns:
@@ -31,7 +35,8 @@ class Returns:
         self._log = partition_log
         self._choose = choose
         self._next_due_ms: int | None = 0
-        self._looking = False
+        self._looking = asyncio.Lock()
+        """Held from asking what is due until it is in hand: an event is taken once, and not while it is given up."""
 
     def look_again(self) -> None:
         """Something may be due sooner than was known."""
@@ -51,17 +56,28 @@ class Returns:
         Returns what to settle for those that the log no longer has.
         """
         room = most - len(self.queue)
-        if room <= 0 or self._looking or self._next_due_ms is None or self._next_due_ms > now_ms:
+        if room <= 0 or self._looking.locked() or self._next_due_ms is None or self._next_due_ms > now_ms:
             return []
-        self._looking = True  # the settle loop and the tick both come here; an event must be taken once
-        try:
+        async with self._looking:
             due, self._next_due_ms = await self._store.due(now_ms, room, set(self.in_hand))
             chosen = self._choose(due)
             if len(due) == room or len(chosen) < len(due):
                 self._next_due_ms = now_ms
             return await self._take_back(chosen) if chosen else []
-        finally:
-            self._looking = False
+
+    async def give_up_before(self, seq: int) -> list[Change]:
+        """What to settle to discard all that waits, up to a sequence number, and is not on the wire.
+
+        Raises ``StoreUnavailable``.
+        """
+        waiting = await self._store.waiting_before(seq, GIVE_UP_LIMIT)
+        async with self._looking:  # what is just being taken back is in hand then, or never will be
+            idle = [job for job in self.queue if job.delivery.seq <= seq and not job.parked.retried]
+            self.queue = deque(job for job in self.queue if job not in idle)
+            drops = [Change("drop", job.delivery.seq, job.parked.key) for job in idle]
+            drops += [Change("drop", number, key) for number, key in waiting if number not in self.in_hand]
+            self.in_hand.update(change.seq for change in drops)  # until it is settled
+        return drops
 
     async def _take_back(self, due: list[DueEvent]) -> list[Change]:
         entries = await self._log.pick([each.seq for each in due])

@@ -13,6 +13,9 @@ from gateway.store.parked import Change, SubscriberStore
 log = structlog.get_logger("gateway.delivery")
 
 SETTLE_EVENTS = 256
+SETTLE_CHANGES = 1_000
+"""Parked events in one settle at most: the store does nothing else meanwhile."""
+
 SETTLE_WAIT_S = 0.005
 """How long outcomes gather before they are settled together, unless there are many."""
 
@@ -89,7 +92,9 @@ class Settler:
         """Settle the resolved beginning of the window and what became of parked events, as one step of the store."""
         if not self.has_work:
             return
-        of_parked, self.changes = self.changes, []
+        of_parked, self.changes = self.changes[:SETTLE_CHANGES], self.changes[SETTLE_CHANGES:]
+        if self.changes:
+            self._dirty.set()
         passed = self._window.take_out(self.cursor)
         self._taken_out()
         # Those of the window first: an event is parked before it is done.

@@ -1,10 +1,14 @@
-"""An operator's word on one subscriber: pause it, let it go on.
+"""Whether one subscriber may be sent to, as all processes know it: an operator's pause, and its breaker.
 
-The word stands in the field ``paused`` of the subscriber's hash in every partition, so it outlives processes and moves
-with a partition's lease. The lanes read it once a second (``delivery/lane.py``).
+The pause stands in the field ``paused`` of the subscriber's hash in every partition, so it outlives processes and is
+seen where any one of them is written. The breaker is one for the subscriber: it stands in the first partition alone.
+The processes look once a second (``delivery/standing.py``).
 """
 
 from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
 
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
@@ -13,10 +17,20 @@ GONE = "it answered 410 Gone"
 """How the reason begins that a lane gives when the subscriber said that it wants no more."""
 
 
+class Switches(msgspec.Struct, frozen=True):
+    """What the store says."""
+
+    paused: str
+    """Why it is paused; empty if it is not."""
+    breaker: bytes
+    """The breaker's JSON as last saved; empty if never."""
+
+
 class Control:
     """One subscriber, in all partitions. Everything raises ``StoreUnavailable``."""
 
     def __init__(self, store: Store, keys: Sequence[Keys], name: str) -> None:
+        """``keys``: of every partition, the first first."""
         self._store = store
         self._subs = [each.subscriber(name).sub for each in keys]
 
@@ -32,8 +46,25 @@ class Control:
 
     async def read(self) -> str:
         """Why it is paused; empty if it is not."""
-        replies = await self._store.many([("HGET", sub, "paused") for sub in self._subs])
-        return next((why.decode() for why in replies if why), "")
+        return (await self.switches()).paused
+
+    async def switches(self) -> Switches:
+        """Pause and breaker."""
+        first, *others = self._subs
+        (paused, breaker), *replies = await self._store.many(
+            [("HMGET", first, "paused", "breaker"), *(("HGET", sub, "paused") for sub in others)]
+        )
+        return Switches(next((why.decode() for why in (paused, *replies) if why), ""), breaker or b"")
+
+    async def pause_known(self, why: str) -> None:
+        """Pause it wherever it has a cursor: who was forgotten meanwhile does not come back by it."""
+        for sub in self._subs:
+            await self._store.script("switch", [sub], ["paused", why])
+
+    async def swap_breaker(self, before: bytes, after: bytes) -> Literal["done", "changed", "unknown"]:
+        """Replace the breaker's JSON, unless another process has changed it or the subscriber has no cursor."""
+        done = await self._store.script("switch", self._subs[:1], ["breaker", after, before])
+        return "done" if done == 1 else "changed" if done == 0 else "unknown"
 
     async def _write(self, why: str) -> None:
         # One command a partition: whoever repeats it after a failure half-way changes nothing that was right.

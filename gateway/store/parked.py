@@ -1,7 +1,7 @@
 """One subscriber in one partition: its cursor, its parked and held events, and how they are settled."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -91,15 +91,6 @@ class Cursor(msgspec.Struct, frozen=True):
 
     seq: int
     new: bool
-
-
-class Switches(msgspec.Struct, frozen=True):
-    """What a lane looks at now and then."""
-
-    paused: str
-    """Why it is paused; empty if it is not."""
-    breaker: bytes
-    """The breaker's JSON as last saved; empty if never."""
 
 
 class DueEvent(msgspec.Struct, frozen=True):
@@ -214,35 +205,32 @@ class SubscriberStore:
         found = [DueEvent(seq, _parked(info)) for seq, info in zip(seqs, infos, strict=True) if info is not None]
         return found, next_ms
 
-    async def switches(self) -> Switches:
-        """What operators and the last lane left for this one."""
-        paused, breaker = await self._store.call("HMGET", self.keys.sub, "paused", "breaker")
-        return Switches((paused or b"").decode(), breaker or b"")
+    async def waiting_before(self, seq: int, limit: int) -> list[tuple[int, str]]:
+        """Up to ``limit`` parked and held events with a sequence number up to ``seq``, each with its key's hash; none
+        that was a dead letter and is tried again. Those that are parked come first, then the held ones in log order.
+        """
+        parked: list[tuple[int, str]] = []
+        async for number, info in self._pages(self.keys.parked):
+            if number <= seq and not (known := _parked(info)).retried:
+                parked.append((number, known.key))
+            if len(parked) >= limit:
+                return parked
+        held: list[tuple[int, str]] = []
+        async for number, waits in self._pages(self.keys.held):
+            tried = tried_before(waits)
+            if number <= seq and not (tried and tried.retried):
+                held.append((number, waits.partition(b" ")[0].decode()))
+        return [*parked, *sorted(held)][:limit]
 
-    async def save_breaker(self, state: bytes) -> None:
-        """Keep the breaker's state, so that a restart does not forget it."""
-        await self._store.call("HSET", self.keys.sub, "breaker", state)
-
-    async def pause(self, why: str) -> None:
-        """Stop its deliveries, until somebody resumes them."""
-        await self._store.call("HSET", self.keys.sub, "paused", why)
-
-    async def parked_before(self, seq: int, limit: int) -> list[tuple[int, str]]:
-        """Up to ``limit`` parked events with a sequence number up to ``seq``, each with its key's hash; none that was
-        a dead letter and is tried again."""
-        found: list[tuple[int, str]] = []
+    async def _pages(self, key: str) -> AsyncIterator[tuple[int, bytes]]:
+        """What a hash holds, read in pages."""
         place: Any = 0
-        while len(found) < limit:
-            place, flat = await self._store.call("HSCAN", self.keys.parked, place, "COUNT", 1_000)
-            old = [
-                (int(number), _parked(info))
-                for number, info in zip(flat[::2], flat[1::2], strict=True)
-                if int(number) <= seq
-            ]
-            found += [(number, parked.key) for number, parked in old if not parked.retried]
+        while True:
+            place, flat = await self._store.call("HSCAN", key, place, "COUNT", 1_000)
+            for number, value in zip(flat[::2], flat[1::2], strict=True):
+                yield int(number), value
             if int(place) == 0:
-                break
-        return found[:limit]
+                return
 
     async def parked(self, after: int, limit: int) -> list[DueEvent]:
         """Parked events in order of their due time, from the ``after``-th on, for operators."""

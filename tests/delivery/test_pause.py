@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import StoreUnavailable
-from gateway.store.control import Control
-from gateway.store.parked import SubscriberStore
+from gateway.store.control import Control, Switches
 from tests.support.delivering import lane_status, rig, subscriber, until
 from tests.support.servers import Connection, Received, answering, response, serving
 
@@ -115,15 +114,15 @@ def test_a_pause_for_410_is_written_though_the_store_was_away_just_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the write was tried and forgotten, the lane read "not paused" back and sent on to who had gone."""
-    real, tried = SubscriberStore.pause, []
+    real, tried = Control.pause_known, []
 
-    async def pause(self: SubscriberStore, why: str) -> None:
+    async def pause_known(self: Control, why: str) -> None:
         tried.append(why)
         if len(tried) < 4:
             raise StoreUnavailable("away for a moment")
         await real(self, why)
 
-    monkeypatch.setattr(SubscriberStore, "pause", pause)
+    monkeypatch.setattr(Control, "pause_known", pause_known)
 
     async def run() -> None:
         async with rig(tmp_path) as r, serving(answering(GONE)) as server:
@@ -143,16 +142,16 @@ def test_a_pause_for_410_is_not_undone_by_an_answer_asked_for_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store's "not paused" may be on its way while the 410 arrives; the newer word counts."""
-    real, asked, release = SubscriberStore.switches, [], asyncio.Event()
+    real, asked, release = Control.switches, [], asyncio.Event()
 
-    async def switches(self: SubscriberStore) -> tuple[str, bytes]:
+    async def switches(self: Control) -> Switches:
         found = await real(self)
         asked.append(found)
         if len(asked) == 3:
             await release.wait()
         return found
 
-    monkeypatch.setattr(SubscriberStore, "switches", switches)
+    monkeypatch.setattr(Control, "switches", switches)
 
     async def run() -> None:
         async with rig(tmp_path) as r, serving(answering(GONE)) as server:

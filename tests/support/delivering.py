@@ -15,6 +15,7 @@ from gateway.delivery.breaker import Rules
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.lane import Lane
+from gateway.delivery.standing import Standings
 from gateway.operate.audit import audit
 from gateway.store.connection import Store
 from gateway.store.embedded import EmbeddedStore
@@ -86,6 +87,7 @@ class Rig:
     def dispatcher(self, *subscribers: SubscriberSettings, owner: str | None = None) -> Dispatcher:
         """A dispatcher of this partition, as ``app.py`` wires it."""
         guard = Guard(own=())
+        standings = Standings(self.store, [self.keys], wall_ms=self.wall_ms, rules=self.breaker_rules)
         return Dispatcher(
             partition_log=self.log,
             lease=Lease(self.store, self.keys, owner or owner_name()),
@@ -95,10 +97,10 @@ class Rig:
                 SubscriberStore(self.store, self.keys, each.name),
                 self.log,
                 guard,
+                standings.of(each.name),
                 wall_ms=self.wall_ms,
                 monotonic=self.monotonic,
                 jitter=lambda: 0.5,
-                breaker_rules=self.breaker_rules,
             ),
             most_lag_bytes=self.most_lag_bytes,
             wall_ms=self.wall_ms,
