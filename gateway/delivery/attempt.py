@@ -159,7 +159,7 @@ class Sender:
                         return Outcome(True, "", status, None, b"", self._monotonic() - started_s, "")
                     answer = await _read(response)
                     duration_s = self._monotonic() - started_s
-                    return answered(status, response.get_header("retry-after"), answer, duration_s, self._wall_ms())
+                    return answered(status, _retry_after(response), answer, duration_s, self._wall_ms())
             except PyreqwestError as error:
                 failure = _explain(error, f"{address} port {target.port}", self._settings.timeout_s)
             spent_s = self._monotonic() - started_s
@@ -225,6 +225,13 @@ class Sender:
         headers = {"user-agent": USER_AGENT, "content-type": CONTENT_TYPES[self._settings.format]}
         headers.update((name.lower(), value) for name, value in self._settings.headers)
         return list(headers.items())
+
+
+def _retry_after(response: Response) -> str | None:
+    try:
+        return response.get_header("retry-after")
+    except ValueError:  # bytes that are no text: it asks for nothing, and the status says what matters
+        return None
 
 
 async def _drain(response: Response) -> None:

@@ -15,6 +15,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from gateway.config import SubscriberSettings
+from gateway.delivery import attempt as attempt_module
 from gateway.delivery.addresses import Address
 from gateway.delivery.attempt import ANSWER_BYTES, Outcome, Sender, encode
 from gateway.delivery.guard import Guard
@@ -215,6 +216,26 @@ def test_an_answer_whose_body_comes_late_keeps_its_connection() -> None:
             for _ in range(5):
                 assert (await post(sender)).delivered
             assert server.connections == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_that_nobody_uses_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a common server would close it: who writes into that close loses the attempt."""
+    monkeypatch.setattr(attempt_module, "IDLE_S", 0.1)
+    closed = asyncio.Event()
+
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.write(OK)
+        await connection.gone()
+        closed.set()
+
+    async def scenario() -> None:
+        async with serving(script) as server, sending(f"http://{HOST}:{server.port}/") as sender:
+            assert (await post(sender)).delivered
+            async with asyncio.timeout(3):
+                await closed.wait()
 
     asyncio.run(scenario())
 
@@ -581,6 +602,30 @@ def test_retry_after(status: str, value: str, expected_s: float | None) -> None:
     """Seconds and dates count on 429 and 503, at most 24 h; nonsense and other statuses count as none."""
     outcome, _ = attempt(answering(response(status, retry_after=value)))
     assert outcome.retry_after_s == expected_s
+
+
+@pytest.mark.parametrize(("status", "cause"), [("429 Slow Down", "http_429"), ("410 Gone", "gone")])
+def test_a_retry_after_that_is_no_text_asks_for_nothing(status: str, cause: str) -> None:
+    """Bytes beyond ASCII once hid the status behind a defect of ours, so that even a 410 was tried again."""
+    head = f"HTTP/1.1 {status}\r\nretry-after: ".encode() + b"\xff\xfe\r\ncontent-length: 3\r\n\r\n"
+    outcome, _ = attempt(answering(head + b"why"))
+    assert (outcome.cause, outcome.retry_after_s, outcome.answer) == (cause, None, b"why")
+    assert outcome.disables == (cause == "gone")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected_s"),
+    [
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", None),
+        ("1 Jan 1 0:0:0 +99999999999999999999", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 86_400.0),
+        ("Fri, 01 Jan 0001 00:00:00 +2359", 0.0),
+        ("\u0663", None),
+    ],
+)
+def test_dates_that_no_calendar_has_ask_for_nothing(value: str, expected_s: float | None) -> None:
+    """Whatever a subscriber writes, the answer is a wait of at most a day or none."""
+    assert parse_retry_after(value, WALL_MS) == expected_s
 
 
 def test_a_date_without_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
