@@ -105,16 +105,16 @@ def settings(port: int, **more: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def staff(
-    folder: Path, subscribers: Mapping[str, dict[str, Any]], *, partitions: int = 1
+    folder: Path, subscribers: Mapping[str, dict[str, Any]], *, partitions: int = 1, tables: str = ""
 ) -> AsyncIterator[Staff]:
-    """A gateway that delivers while the block runs. ``subscribers`` are those of the file."""
+    """A gateway that delivers while the block runs. ``subscribers`` are those of the file, ``tables`` what else is."""
     text = (
         f'[[gateway.tokens]]\nname = "grafana"\nrole = "read"\nsecret = "env:R"\n[store]\npartitions = {partitions}\n'
     )
     for name, given in subscribers.items():
         text += f"[subscribers.{name}]\n"
         text += "".join(f"{key} = {msgspec.json.encode(value).decode()}\n" for key, value in given.items())
-    (folder / "gateway.toml").write_text(text)
+    (folder / "gateway.toml").write_text(text + tables)
     (folder / ".env").write_text(f"W={WHSEC}\nR={READ}\n")
     (folder / ".env").chmod(0o600)
     gateway = Gateway(load(folder / "gateway.toml", os.environ), role="all", listen=("127.0.0.1", 1))
