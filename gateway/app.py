@@ -171,6 +171,7 @@ class Gateway:
             monotonic=time.monotonic,
             nonce=lambda: secrets.token_hex(16),
         )
+        self._handing_over: list[asyncio.Task[None]] = []
         self.app = self._app()
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
@@ -253,6 +254,12 @@ class Gateway:
             self.replayer.start()
             self.alerts.start()
 
+    def hand_over(self) -> None:
+        """Begin to stop delivering, while requests are still answered; ``stop`` waits for it."""
+        if self.role != "intake":
+            stops = [self.replayer.stop(), *[dispatcher.stop() for dispatcher in self.dispatchers]]
+            self._handing_over += [asyncio.create_task(each, name="hand over") for each in stops]
+
     async def stop(self) -> None:
         """Stop in the order of a webhook's way: what is accepted is committed, what is on the wire is settled."""
         await self.roster.stop()
@@ -260,7 +267,8 @@ class Gateway:
             await asyncio.gather(*[committer.close() for committer in self.committers])
         if self.role != "intake":
             await self.alerts.stop()
-            await asyncio.gather(self.replayer.stop(), *[dispatcher.stop() for dispatcher in self.dispatchers])
+            self.hand_over()
+            await asyncio.gather(*self._handing_over)
         await self.housekeeping.stop()
         await self.key_fetcher.close()
         await self.intake_store.close()

@@ -111,6 +111,7 @@ async def _serve(
 
     def stop() -> None:
         stopping.set()
+        gateway.hand_over()  # with the last requests, not after them: each takes its seconds
         gateway.desk.close()  # who follows the log would keep the server from ending
         server.should_exit = True
 

@@ -19,6 +19,7 @@ from gateway.operate.trace_views import SubscriberTrace, Trace, TraceStep
 from gateway.operate.troubles import does
 from gateway.operate.views import DeliveryState
 from gateway.operate.wanting import judge
+from gateway.store.control import Control
 from gateway.store.dead_letters import DeadLetter, split
 from gateway.store.layout import SubscriberKeys
 from gateway.store.parked import Attempt, Late, Parked, tried_before
@@ -107,7 +108,7 @@ async def _trace_subscriber(
 ) -> SubscriberTrace:
     name, seq = state.subscriber, found.entry.seq
     keys = sight.keys[found.partition].subscriber(name)
-    place = await _place(sight, keys)
+    place = await _place(sight, keys, name)
     steps = [_subscribed(place, seq)]
     late = _NONE
     certain = state.certain
@@ -126,6 +127,8 @@ async def _trace_subscriber(
             state_name, certain = "delivered", True
             words = f"{name} answered 2xx at attempt {late.history[-1].number}"
             state = msgspec.structs.replace(state, state=state_name)
+        elif state.state == "delivered":
+            words += "; no failed attempt is remembered, and of one that succeeds at once no time is kept"
     steps += _attempted(late)
     steps.append(_end(state, words))
     return SubscriberTrace(
@@ -139,15 +142,15 @@ async def _trace_subscriber(
     )
 
 
-async def _place(sight: Sight, keys: SubscriberKeys) -> _Place:
-    fields = ("start", "cursor", "since_ms", "paused", "breaker")
-    start, cursor, since_ms, paused, breaker = await sight.store.call("HMGET", keys.sub, *fields)
+async def _place(sight: Sight, keys: SubscriberKeys, name: str) -> _Place:
+    start, cursor, since_ms = await sight.store.call("HMGET", keys.sub, "start", "cursor", "since_ms")
+    switches = await Control(sight.store, sight.keys, name).switches()  # one breaker, whatever the partition
     return _Place(
         start=int(start or 0),
         cursor=int(cursor or 0),
         since_ms=int(since_ms or 0),
-        paused=(paused or b"").decode(),
-        breaker=decode_breaker(breaker) if breaker else None,
+        paused=switches.paused,
+        breaker=decode_breaker(switches.breaker) if switches.breaker else None,
     )
 
 

@@ -31,8 +31,10 @@ key                                written   what
 ``{n}:subs``                       settle    set of the names of all subscribers that ever had a cursor here
 ``{n}:sub:<name>``                 settle    hash. ``start`` (sequence number at which it subscribed) ``cursor``
                                              ``delivered`` ``filtered`` ``discarded`` ``dead_bytes`` ``since_ms``
+                                             ``given_up`` (of the discarded, what nobody asked for) ``given_up_ms``
                                              ``settle`` ``settle_reply`` (as the committer's, for settle)
-                                             ``paused`` (why) ``breaker`` (JSON, ``BreakerState``) ``retries``
+                                             ``paused`` (why); in the first partition alone ``breaker`` (JSON,
+                                             ``BreakerState``); ``retries``
                                    dead      (counted up when dead letters are tried again: a lane then asks which
                                              keys are held)
 ``{n}:sub:<name>:parked``          settle    hash: sequence number → JSON (``Parked``); by reference, no copy
