@@ -104,7 +104,7 @@ class Api:
             problem = answer.json()
             words = f"{problem['title']}: {problem['detail']}"
             if mistakes := problem.get("mistakes"):
-                lines = [f"  {each['at'] or 'the whole'}: {each['why']}" for each in mistakes]
+                lines = [f"  {each['at']}: {each['why']}" if each["at"] else f"  {each['why']}" for each in mistakes]
                 words = "\n".join([f"{problem['title']}:", *lines])
         except (ValueError, KeyError, TypeError):
             return self._stranger()

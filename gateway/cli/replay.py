@@ -18,6 +18,7 @@ from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, clean, event_type, tabl
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LOOK_S = 0.5
+_NARROWING = ("since", "until", "source", "where")
 _PATIENCE = 60
 """Looks in a row that may find no gateway: it is restarted, and the replay goes on."""
 
@@ -121,6 +122,15 @@ def _order(
     **same: Any,
 ) -> dict[str, Any]:
     order: dict[str, Any] = {name: value for name, value in same.items() if value is not None}
+    if to is None and "subscriber" not in order:
+        raise Refusal("say where to: --subscriber NAME, or --to URL", Exit.USAGE)
+    narrows = (ids, types, wanted, everything, order["state"] != "any", *[name in order for name in _NARROWING])
+    if not any(narrows):
+        raise Refusal(
+            "say which events: --id, --since, --until, --type, --source, --state, --where or --wanted; or --all: the "
+            "whole log",
+            Exit.USAGE,
+        )
     patterns = [part.strip() for each in types for part in each.split(",") if part.strip()]
     order |= {"ids": list(ids), "types": patterns, "wanted_only": wanted, "all": everything}
     if to is not None:
@@ -233,15 +243,13 @@ def list_replays(*, limit: int, config_path: Path, url: str | None, token: str |
         for item in items:
             print_json(item)
         return
-    rows = table("made at", "replay", "by", "to", "matched#", "failed#", "state")
+    rows = table("made at", "replay", "to", "through#", "state")
     for item in items:
         rows.add_row(
             clean(item["created_at"])[:19],
             clean(item["id"])[:SHORT_ID],
-            clean(item["created_by"]),
             Text(clean(item["to"] or item["subscriber"]), "bold"),
-            str(item["matched"]),
-            Text(str(item["failed"]), "red" if item["failed"] else ""),
+            f"{item['progress']:.0%}",
             Text(clean(item["words"]), REPLAY_STYLES.get(item["state"], "")),
         )
     console().print(rows if rows.row_count else Text("no replays", "dim"))

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway import problems
 from gateway.config import SubscriberSettings
+from gateway.config_file.values import did_you_mean
 from gateway.delivery.selecting import Head, Rules, Selecting
 from gateway.operate.refusals import Refused
 from gateway.operate.replay_views import ReplayEnd, ReplayPlan
@@ -129,8 +130,11 @@ async def _notes(sight: Sight, spec: ReplaySpec, withheld: int) -> list[str]:
             f"this retries dead letters of {spec.subscriber}, as gateway dead retry does: they become pending, with a "
             "fresh schedule, and are delivered without the header gateway-replay"
         )
-    elif spec.subscriber and spec.to is None and not spec.wanted_only:
+    elif spec.subscriber and spec.to is None and not spec.wanted_only and spec.state != "delivered":
         notes.append(f"the types and the condition of {spec.subscriber} are not asked (--wanted would)")
+    if spec.source is not None and spec.source not in sight.config.sources:
+        hint = did_you_mean(spec.source, sight.config.sources)
+        notes.append(f"no source {spec.source} is configured{hint}; the log is searched for it all the same")
     if withheld:
         notes.append(f"{withheld} of {CREDENTIAL_TYPE} are held back: they go only to who names this type")
     begins = [entries[0] for log in sight.logs if (entries := await log.read(0, 1))]

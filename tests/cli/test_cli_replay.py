@@ -159,10 +159,18 @@ def test_a_replay_that_its_target_refuses_ends_with_findings(running: Running) -
 
 def test_mistakes_are_all_named(running: Running) -> None:
     """Exit 2, one line each; options that belong to --to are refused without it, and those before a word too."""
-    done = running.gateway("replay", "--since", "soon", "--rate", "fast", "--where", "event.chanel == 'x'")
+    wrong = ["--since", "soon", "--rate", "fast", "--where", "event.chanel == 'x'"]
+    done = running.gateway("replay", *wrong, "--subscriber", "cmr")
     assert done.code == 2
-    for words in ("since", "rate", "event.channel", "subscriber"):
+    for words in ("since", "rate", "event.channel", "(did you mean crm?)"):
         assert words in done.err
+    for order, option in (
+        (wrong, "--to URL"),
+        (["--subscriber", "crm"], "--all"),
+        (["--state", "dead"], "--subscriber"),
+    ):
+        done = running.gateway("replay", *order)
+        assert (done.code, option in done.err) == (2, True)
     assert running.gateway("replay", "--all", "--secret", "env:W").code == 2
     assert running.gateway("replay", "--all", "list").code == 2
     assert running.gateway("replay", "--to", "https://169.254.169.254/", "--all", "--yes").code == 2

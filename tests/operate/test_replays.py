@@ -112,7 +112,13 @@ def test_a_dry_run_counts_and_changes_nothing(store_settings: StoreSettings, tmp
             assert plan["first"]["event_type"] == "booking.created"
             assert (await c.plan(subscriber="crm", where='event.channel == "sms"'))["matched"] == 1
             assert (await c.plan(subscriber="crm", types=["booking.*"]))["matched"] == 4
-            assert (await c.plan(subscriber="crm", source="other"))["matched"] == 1
+            other = await c.plan(subscriber="crm", source="other")
+            assert other["matched"] == 1
+            assert "no source other is configured; the log is searched for it all the same" in other["notes"]
+            (near,) = (await c.plan(to={"url": "https://staging.example.com/hook"}, source="enviaai-bt"))["notes"]
+            assert "(did you mean enviaai-br?)" in near
+            delivered = (await c.plan(subscriber="crm", state="delivered"))["notes"]
+            assert not [note for note in delivered if "--wanted" in note], "its types and condition are asked"
             assert (await c.plan(subscriber="crm", ids=[last.id, last.id[:14]]))["matched"] == 1
             await c.plan(to={"url": "https://staging.example.com/hook"}, all=True)
             assert c.secrets() == []

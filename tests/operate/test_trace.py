@@ -120,6 +120,19 @@ def test_parked_held_and_dead_say_what_they_wait_for(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_an_event_delivered_at_once_says_that_its_time_is_not_kept(tmp_path: Path) -> None:
+    """Of a first attempt that succeeds only a count remains, and the trace says so instead of showing nothing."""
+
+    async def run() -> None:
+        good = answering(response("204 No Content"))
+        async with serving(good) as server, staff(tmp_path, {"crm": settings(server.port)}) as at:
+            part = await at.comes_to(await at.log(), "delivered")
+            assert part["attempts"] == []
+            assert "no failed attempt is remembered" in words(part, "delivered")
+
+    asyncio.run(run())
+
+
 def test_an_event_from_before_the_subscription_was_never_offered(tmp_path: Path) -> None:
     """With ``start = "now"`` what was logged before is told so."""
 
