@@ -12,6 +12,8 @@ from structlog.testing import capture_logs
 from gateway.delivery import dispatcher as dispatcher_module
 from gateway.delivery.breaker import Rules
 from gateway.delivery.lag import AgeClock
+from gateway.store.control import Control
+from gateway.store.control import Control
 from gateway.store.dead_letters import DeadLetters
 from gateway.store.ledger import read_account
 from gateway.store.parked import SubscriberStore
@@ -39,12 +41,13 @@ async def clocked(directory: Path) -> AsyncIterator[tuple[Rig, Clock]]:
         yield r, clock
 
 
-async def paused(r: Rig, name: str = "crm") -> SubscriberStore:
+async def paused(r: Rig, name: str = "crm") -> Control:
     """Give a subscriber its cursor and pause it."""
+    control = Control(r.store, [r.keys], name)
     store = SubscriberStore(r.store, r.keys, name)
     await store.subscribe(0, r.wall_ms())
-    await store.pause("a test says so")
-    return store
+    await control.pause("a test says so")
+    return control
 
 
 async def discarded(r: Rig, count: int) -> None:
@@ -63,13 +66,13 @@ def test_what_is_older_than_max_lag_is_discarded_and_the_rest_arrives(tmp_path: 
 
     async def run() -> None:
         async with clocked(tmp_path) as (r, _), serving(answering(OK)) as server, serving(answering(OK)) as other:
-            store = await paused(r)
+            control = await paused(r)
             await r.append(60)
             async with r.delivering(subscriber(server.port, max_lag_s=30), subscriber(other.port, "other")):
                 await discarded(r, 30)  # numbers 0 to 29, received more than 30 s ago
                 line = await r.line()
                 assert (line.pending, line.unaccounted) == (30, 0)
-                await store.pause("")
+                await control.resume()
                 await r.settled("crm", "other", offered=60)
             line = await r.line()
             assert (line.delivered, line.discarded) == (30, 30)
@@ -85,14 +88,14 @@ def test_within_max_lag_nothing_is_discarded(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with clocked(tmp_path) as (r, clock), serving(answering(OK)) as server:
-            store = await paused(r)
+            control = await paused(r)
             await r.append(60)
             async with r.delivering(subscriber(server.port, max_lag_s=61)):
                 await asyncio.sleep(0.5)
                 assert (await r.line()).pending == 60
                 clock.advance(11)
                 await discarded(r, 10)
-                await store.pause("")
+                await control.resume()
                 await r.settled(offered=60)
             assert (await r.line()).delivered == 50
             assert await r.audited() == (0, [])
@@ -105,7 +108,7 @@ def test_nobody_holds_back_more_bytes_than_allowed(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with clocked(tmp_path) as (r, _), serving(answering(OK)) as server, serving(answering(OK)) as other:
-            store = await paused(r)
+            control = await paused(r)
             await r.append(50, first=10)
             extent = await r.log.extent()
             r.most_lag_bytes = 20 * extent.log_bytes // 50
@@ -113,7 +116,7 @@ def test_nobody_holds_back_more_bytes_than_allowed(tmp_path: Path) -> None:
                 await discarded(r, 30)
                 await r.append(5, first=60)  # numbers of two digits, all of one size
                 await discarded(r, 35)
-                await store.pause("")
+                await control.resume()
                 await r.settled("crm", "other", offered=55)
             arrived = numbers([request.body for request in server.requests])
             assert sorted(arrived) == list(range(45, 65))
@@ -251,7 +254,7 @@ def test_a_clock_that_jumps_discards_nothing(tmp_path: Path, jump_s: float) -> N
 
     async def run() -> None:
         async with clocked(tmp_path) as (r, clock), serving(answering(OK)) as server:
-            store = await paused(r)
+            control = await paused(r)
             await r.append(50)
             async with r.delivering(subscriber(server.port, max_lag_s=600)):
                 await asyncio.sleep(0.3)
@@ -261,7 +264,7 @@ def test_a_clock_that_jumps_discards_nothing(tmp_path: Path, jump_s: float) -> N
                 if jump_s > 0:  # the positive control: time that does pass counts as ever
                     clock.advance(575)
                     await discarded(r, 35)
-                await store.pause("")
+                await control.resume()
                 await r.settled(offered=50)
             assert (await r.line()).delivered == (15 if jump_s > 0 else 50)
             assert await r.audited() == (0, [])
@@ -290,7 +293,7 @@ def test_a_lag_is_one_line_when_it_begins_and_one_when_it_ends(tmp_path: Path) -
 
     async def run() -> list[str]:
         async with clocked(tmp_path) as (r, clock), serving(answering(OK)) as server:
-            store = await paused(r)
+            control = await paused(r)
             await r.append(60)
             with capture_logs() as lines:
                 async with r.delivering(subscriber(server.port, max_lag_s=119)):
@@ -299,7 +302,7 @@ def test_a_lag_is_one_line_when_it_begins_and_one_when_it_ends(tmp_path: Path) -
                     assert [each["event"] for each in lines].count("delivery.lag") == 1
                     clock.advance(60)  # 0 was received 120 s ago
                     await discarded(r, 1)
-                    await store.pause("")
+                    await control.resume()
                     await r.settled(offered=60)
                     await until(lambda: any(each["event"] == "delivery.lag_over" for each in lines))
                     await asyncio.sleep(0.3)
