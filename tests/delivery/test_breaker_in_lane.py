@@ -173,3 +173,28 @@ def test_events_nobody_wants_such_as_400_do_not_open_it(tmp_path: Path) -> None:
             assert await saved_breaker(r) == BreakerState()
 
     asyncio.run(run())
+
+
+def test_one_stuck_key_opens_the_breaker_by_the_attempts_of_its_one_event(tmp_path: Path) -> None:
+    """With order by key and a single key there is one attempt a while; each counts as a failure of the subscriber."""
+
+    async def run() -> None:
+        switch = Switch()
+        async with rig(tmp_path) as r, serving(switch.script) as server:
+            r.breaker_rules = FAST
+            await r.append(20, key="a")
+            settings = subscriber(server.port, order="key", retry_s=(0.02,) * 9)
+            async with r.delivering(settings):
+
+                async def is_open() -> bool:
+                    return (await saved_breaker(r)).open
+
+                await until(is_open)
+                assert len(switch.attempts) == 1, "the others are held behind it"
+                assert (await r.line()).dead == 0
+                switch.broken = False
+                await r.settled(offered=20)
+            assert (await r.line()).delivered == 20
+            assert await r.audited() == (0, [])
+
+    asyncio.run(run())
