@@ -146,7 +146,8 @@ class Alerts:
             if remembered.watch.looked_ms != self._saved_watch.looked_ms:
                 self._watch, self._standing = remembered.watch, remembered.standing
             self._epoch, self._saved_watch, self._saved = remembered.epoch, remembered.watch, remembered.standing
-        self._watch = listen(self._watch, await sight.accounts(), sight.config.sources, sight.wall_ms())
+        accounts = await sight.accounts()  # first, since the other task writes to what is remembered meanwhile
+        self._watch = listen(self._watch, accounts, sight.config.sources, sight.wall_ms())
         await self._save()  # before the look, which reads in the store when sources were heard
         status = await read_status(sight, summed=True)
         self._away_ms = 0

@@ -1,0 +1,111 @@
+"""Problems as the numbers tell them: lag, what was discarded, silence, a full or careless store. Pure, and through
+status."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.config import StoreSettings
+from gateway.operate.status import read_status
+from gateway.operate.troubles import summed_troubles
+from gateway.operate.views import AlertsStatus, Status, Trouble
+from gateway.store.alerts import AlertBook, Heard, Watch
+from gateway.store.lease import Lease
+from tests.operate.office import NOW_MS, Office, office
+
+
+async def look(at: Office) -> Status:
+    """Status from numbers alone."""
+    return await read_status(at.desk.sight, summed=True)
+
+
+def troubles(status: Status, **changed: Any) -> dict[str, Trouble]:
+    """Its problems by kind, with the store's numbers changed."""
+    store = msgspec.structs.replace(status.store, **changed)
+    parts = (status.ledger, status.sources, status.subscribers, store, AlertsStatus())
+    return {each.kind: each for each in summed_troubles(*parts)}
+
+
+def test_half_of_max_lag_is_a_problem_and_what_was_given_up_a_worse_one(store_settings: StoreSettings) -> None:
+    """By age and by bytes, before anything is discarded; and for a day after it was."""
+
+    async def run() -> None:
+        async with office(store_settings, crm={"max_lag_s": 600.0}) as at:
+            await at.subscribe("crm")
+            await at.log_event(0)  # received a minute ago
+            at.now_ms = NOW_MS + 239_000
+            (crm,) = (await look(at)).subscribers
+            assert (crm.lag_used, crm.given_up) == (round(299 / 600, 4), 0)
+            assert "lag" not in troubles(await look(at))
+            at.now_ms = NOW_MS + 240_000
+            found = troubles(await look(at))
+            assert found["lag"].severity == "warn"
+            assert "50 %" in found["lag"].what
+            key = at.keys[0].subscriber("crm").sub
+            await at.store.call("HSET", key, "given_up", 7, "given_up_ms", at.now_ms)
+            found = troubles(await look(at))
+            assert (found["discarded"].severity, found["discarded"].count) == ("bad", 7)
+            at.now_ms += 86_400_000
+            assert "discarded" not in troubles(await look(at))
+
+    asyncio.run(run())
+
+
+def test_lag_counts_bytes_too(store_settings: StoreSettings) -> None:
+    """However young the events are: half of half of ``retention_bytes`` is enough."""
+
+    async def run() -> None:
+        small = msgspec.structs.replace(store_settings, retention_bytes=4_000)
+        async with office(small) as at:
+            await at.subscribe("crm")
+            for number in range(3):
+                await at.log_event(number)
+            status = await look(at)
+            used = status.store.log_bytes / small.most_lag_bytes
+            assert status.subscribers[0].lag_used == pytest.approx(used, abs=0.01)
+            assert used > 0.5
+            assert "lag" in troubles(status)
+
+    asyncio.run(run())
+
+
+def test_a_source_is_silent_when_nothing_proven_came_for_too_long(store_settings: StoreSettings) -> None:
+    """One without ``expect_every`` never is, nor one that nobody has listened to."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            config = at.desk.sight.config
+            source = msgspec.structs.replace(config.sources["enviaai-br"], expect_every_s=60.0)
+            expecting = msgspec.structs.replace(config, sources={"enviaai-br": source})
+            at.desk.sight.config = expecting
+            assert "silence" not in troubles(await look(at))
+            epoch = (await Lease(at.store, at.keys[0], "test/host/0/1/1/x").take()).epoch
+            await AlertBook(at.store, at.keys[0]).save(epoch, Watch(heard={"enviaai-br": Heard(1, NOW_MS)}), {})
+            at.now_ms = NOW_MS + 60_000
+            assert "silence" not in troubles(await look(at))
+            at.now_ms += 1
+            found = troubles(await look(at))
+            assert (found["silence"].source, found["silence"].severity) == ("enviaai-br", "bad")
+            at.desk.sight.config = config
+            assert "silence" not in troubles(await look(at))
+
+    asyncio.run(run())
+
+
+def test_a_store_that_fills_or_no_longer_keeps_its_word(store_settings: StoreSettings) -> None:
+    """Warned of at three quarters, worse where the intake has stopped; and its settings are looked at."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            status = await look(at)
+            assert "store_memory" not in troubles(status, memory_bytes=75, memory_limit_bytes=100)
+            assert troubles(status, memory_bytes=76, memory_limit_bytes=100)["store_memory"].severity == "warn"
+            full = troubles(status, memory_bytes=85, memory_limit_bytes=100)["store_memory"]
+            assert full.severity == "bad"
+            assert "the intake has stopped" in full.what
+            assert "store_settings" not in troubles(status, durability="fsync", durable=True)
+            assert "store_settings" in troubles(status, durability="fsync", durable=False)
+
+    asyncio.run(run())
