@@ -59,10 +59,13 @@ def explain(error: Exception) -> tuple[Problem, str]:
 
 
 def _words(error: HTTPException) -> str:
-    """A validation error names each parameter and what is wrong with it; others say it in their detail."""
+    """A validation error names each parameter and what is wrong with it; others say it in their detail.
+
+    A parameter whose name the framework uses itself has a trailing underscore in the code only.
+    """
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         told = [
-            f"{item.get('key', 'the request')}: {item.get('message', 'is not valid')}"
+            f"{item.get('key', 'the request').rstrip('_')}: {item.get('message', 'is not valid')}"
             for item in error.extra
             if isinstance(item, dict)
         ]

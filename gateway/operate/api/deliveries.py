@@ -23,7 +23,7 @@ def routes(desk: Desk) -> list[Any]:
     )
     async def deliveries(
         subscriber: Subscriber = None,
-        where: Annotated[  # the framework has another meaning for `state`
+        state_: Annotated[  # the framework has another meaning for `state`
             DeliveryFilter | None,
             QueryParameter(
                 name="state",
@@ -38,7 +38,7 @@ def routes(desk: Desk) -> list[Any]:
 
         Of what is `pending`, some may yet be filtered.
         """
-        return await desk.deliveries(subscriber, where, after, limit)
+        return await desk.deliveries(subscriber, state_, after, limit)
 
     @get(
         "/dead/causes",
