@@ -244,7 +244,7 @@ def test_a_store_that_is_away_is_an_alert_and_its_return_the_end_of_it(tmp_path:
         ):
             alerts = at.gateway.alerts
             await until(lambda: alerts._saved_watch.looked_ms > 0)
-            read = alerts._book.read
+            read, save = alerts._book.read, alerts._book.save
             away = True
 
             async def unreachable() -> Any:
@@ -252,7 +252,13 @@ def test_a_store_that_is_away_is_an_alert_and_its_return_the_end_of_it(tmp_path:
                     raise StoreError("the store did not answer")
                 return await read()
 
+            async def unwritable(*what: Any) -> None:
+                if away:
+                    raise StoreError("the store did not answer")
+                await save(*what)
+
             alerts._book.read = unreachable  # type: ignore[method-assign]  # away for this part alone
+            alerts._book.save = unwritable  # type: ignore[method-assign]  # the same
             await said(server, ("raised", "store_away"))
             await at.gateway.dispatchers[0].stop()  # its lease ends with the store, and the next has another epoch
             at.gateway.dispatchers[0].start()
