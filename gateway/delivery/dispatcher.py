@@ -69,6 +69,7 @@ class Dispatcher:
         self._read_events = FIRST_READ_EVENTS
         self._applying = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
         self._live: dict[str, Lane] = {}
         self._live_seq = 0
         self._joined = asyncio.Event()
@@ -84,7 +85,9 @@ class Dispatcher:
     async def stop(self) -> None:
         """Hand over: running attempts are settled, the rest stays where the log has it, the lease is given back."""
         if self._task is not None:
-            self._task.cancel()
+            if not self._stopping:  # a second cancellation would break the handing over off
+                self._stopping = True
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def apply(self, subscribers: Sequence[SubscriberSettings]) -> None:

@@ -49,10 +49,12 @@ def test_an_event_that_is_just_being_taken_back_is_not_given_up_as_well(
                 await until(parked)
                 clock.advance(900)
                 await taking.wait()
-                giving_up = asyncio.create_task(dispatcher._lanes["crm"].give_up_before(3))
+                lane = dispatcher._lanes["crm"]
+                giving_up = asyncio.create_task(lane.give_up_before(3))
                 await asyncio.sleep(0.2)  # it has found the three, and waits for what is being taken back
                 gate.set()
                 await giving_up
+                await until(lambda: not (lane._returns.in_hand or lane._returns._looking.locked()))
                 await r.settled(offered=3)
             delivered = sum(request.headers["gateway-attempt"] == "2" for request in server.requests)
             line = await r.line()
