@@ -152,6 +152,7 @@ def test_each_metric_named_is_one() -> None:
     code = (ROOT / "gateway/operate/metrics.py").read_text("utf-8")
     counters = {f"{name}_total": name for name in re.findall(r'_counter\(\s*"(\w+)"', code)}
     named = set(re.findall(r"`gateway_(\w+)`", DOCUMENT.text))
+    named |= set(re.findall(r"\bgateway_(\w+)", (ROOT / "deploy/alert-rules.yml").read_text("utf-8")))
     assert len(named) > 5
     assert counters.keys() & named
     assert named.isdisjoint(counters.values())
