@@ -4,7 +4,8 @@ A lane's *window* holds the events it was given and that are not settled, in log
 the subscriber's ``concurrency`` at once and no faster than its ``rate``, in any order; the cursor follows the resolved
 beginning of the window. So after a crash at most the window is delivered again. A full window takes no more: the lane
 stops reading, which costs the store nothing, and nobody else notices. The same happens while it is paused or its
-breaker (``breaker.py``) is open.
+breaker is open (``standing.py``, shared with the lanes of other partitions). A defect ends this lane alone, and it
+begins anew (``mending.py``).
 
 What failed is parked in the store and leaves the window. An attempt that runs for over a second is parked too, as in
 flight, so that one slow answer does not hold the cursor up; its end settles it. Parked events come back when they are
