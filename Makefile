@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+# How many processes run the tests. Most tests wait most of the time: more than there are cores.
+WORKERS ?= 3
 
 .PHONY: setup demo test check lint types bench clean
 
@@ -22,7 +24,7 @@ demo: setup
 	@$(BIN)/gateway demo
 
 test: setup
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff check .

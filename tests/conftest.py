@@ -1,13 +1,35 @@
-"""What every test may ask for: a store server, once on the wheel's Valkey and once on Debian's Redis."""
+"""What every test may ask for: a store server, once on the wheel's Valkey and once on Debian's Redis.
 
-from collections.abc import Iterator
+And what holds for all of them: a run leaves nothing behind, and who measures is alone.
+"""
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support.alone import turn
+from tests.support.leftovers import CleanEnd
 from tests.support.stores import Kind, StoreServer, missing, running
 
 settings.register_profile("long", max_examples=5_000, deadline=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The run gets its folder; its workers have it already."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(CleanEnd(), "clean end")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside the clock that ends a test which takes too long
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    """Tests marked ``alone`` wait for the other workers to pause."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with turn(Path(os.environ["TMPDIR"]), alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture(scope="session", params=["valkey", pytest.param("redis", marks=pytest.mark.redis)])

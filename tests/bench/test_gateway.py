@@ -13,7 +13,10 @@ from bench.process import command_name, descendants
 from bench.subject import STORE_COMMANDS, Gateway
 from gateway.store.layout import Keys
 
-pytestmark = pytest.mark.skipif(bool(missing_tools()), reason=f"Debian packages missing: {', '.join(missing_tools())}")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(bool(missing_tools()), reason=f"Debian packages missing: {', '.join(missing_tools())}"),
+]
 
 
 def test_every_200_is_in_the_log_and_an_entry_deleted_behind_its_back_refuses_the_row(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from bench.sink import Sink
 from bench.subject import StoreFacts
 
 needs_tools = pytest.mark.skipif(bool(missing_tools()), reason=f"Debian packages missing: {', '.join(missing_tools())}")
+pytestmark = pytest.mark.alone
 
 WINDOW_S = 0.4
 

@@ -11,7 +11,7 @@ from gateway.store.embedded import socket_path
 def store_pids(directory: Path) -> list[int]:
     """The embedded servers that run on this directory, by process id: their title names the socket they listen on."""
     socket = os.fsencode(socket_path(directory))
-    return sorted(pid for pid, title in _titles() if b"valkey-server" in title and socket in title)
+    return sorted(pid for pid, title in titles() if b"valkey-server" in title and socket in title)
 
 
 def alive(pid: int) -> bool:
@@ -26,7 +26,8 @@ def alive(pid: int) -> bool:
     return stat.rpartition(b")")[2].split()[0] != b"Z"
 
 
-def _titles() -> list[tuple[int, bytes]]:
+def titles() -> list[tuple[int, bytes]]:
+    """Every process there is, by id, with its title: the words of its command, or what it calls itself."""
     if sys.platform != "linux":
         lines = subprocess.run(["ps", "-axo", "pid=,command="], capture_output=True, check=True).stdout.splitlines()
         return [(int(pid), rest) for pid, _, rest in (line.strip().partition(b" ") for line in lines)]
