@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -252,10 +253,10 @@ def test_a_store_that_is_away_is_an_alert_and_its_return_the_end_of_it(tmp_path:
                     raise StoreError("the store did not answer")
                 return await read()
 
-            async def unwritable(*what: Any) -> None:
+            async def unwritable(epoch: int, watch: Watch | None, changed: Mapping[str, Standing | None]) -> None:
                 if away:
                     raise StoreError("the store did not answer")
-                await save(*what)
+                await save(epoch, watch, changed)
 
             alerts._book.read = unreachable  # type: ignore[method-assign]  # away for this part alone
             alerts._book.save = unwritable  # type: ignore[method-assign]  # the same
