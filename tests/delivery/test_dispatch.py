@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.support.delivering import Rig, lane_status, numbers, rig, subscriber, until, wall_ms
 from tests.support.servers import Connection, Received, answering, response, serving
@@ -359,6 +360,7 @@ def test_stopping_delivers_nothing_twice_where_order_goes_by_key(tmp_path: Path)
     asyncio.run(run())
 
 
+@pytest.mark.alone
 def test_late_retries_do_not_starve_first_attempts(tmp_path: Path) -> None:
     """With hundreds of parked events due, a fresh event still goes out at once."""
 

@@ -93,6 +93,7 @@ async def dead_for(directory: Path, dead: int, rules: Rules, *, long: int) -> tu
         return few, many, max(parked) + max(held)
 
 
+@pytest.mark.alone
 def test_dead_subscribers_cost_the_store_nothing_that_grows_with_events(tmp_path: Path) -> None:
     """With 99 of 100 dead for an hour and more: not a byte per event beyond the log; the 100th gets all, promptly."""
     few, many, waiting = asyncio.run(dead_for(tmp_path, DEAD, Rules(), long=60))

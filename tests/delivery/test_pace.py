@@ -108,6 +108,7 @@ def test_a_stop_ends_the_wait() -> None:
         assert runner.run(run()) == (False, 3.0)
 
 
+@pytest.mark.alone
 def test_a_rate_is_kept_with_retries_and_several_workers(tmp_path: Path) -> None:
     """First attempts and retries together stay under the rate, over any stretch of time; a neighbour does not wait."""
 
@@ -138,6 +139,7 @@ def test_a_rate_is_kept_with_retries_and_several_workers(tmp_path: Path) -> None
     asyncio.run(run())
 
 
+@pytest.mark.alone
 def test_a_stop_does_not_wait_for_a_slow_rate(tmp_path: Path) -> None:
     """What has not got its turn stays in the log."""
 

@@ -21,6 +21,7 @@ def ids(requests: list[Received]) -> Counter[str]:
     return Counter(request.headers["webhook-id"] for request in requests)
 
 
+@pytest.mark.alone
 def test_a_pause_holds_within_a_second_or_two_and_a_resume_drains(tmp_path: Path) -> None:
     """The word in the store stops a running lane, uses no attempt up, and leaves the neighbour alone."""
 

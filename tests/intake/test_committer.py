@@ -163,7 +163,7 @@ def test_nobody_waits_for_one_batch_after_another(valkey: StoreServer, monkeypat
             waiting = [made.submit(f"{number}") for number in range(8 * MAX_BATCH_EVENTS)]
             answers = await asyncio.gather(*waiting, return_exceptions=True)
             assert {type(answer) for answer in answers} == {StoreUnavailable}
-            assert time.monotonic() - started_s < 1.5  # in turn it would be eight times 0.5 s
+            assert time.monotonic() - started_s < 3  # in turn it would be eight times 0.5 s
             assert made.committer.queue_bytes == 0
             made.proxy.passing.set()
             assert await asyncio.gather(*[made.submit(f"a{number}") for number in range(3)])
