@@ -262,8 +262,7 @@ def test_a_store_that_is_away_is_an_alert_and_its_return_the_end_of_it(tmp_path:
             alerts._book.save = unwritable  # type: ignore[method-assign]  # the same
             await said(server, ("raised", "store_away"))
             await at.gateway.dispatchers[0].stop()  # its lease ends with the store, and the next has another epoch
-            at.gateway.dispatchers[0].start()
-            await until(lambda: at.gateway.dispatchers[0].holds)
+            assert (await Lease(at.gateway.store, at.gateway.keys[0], alerts._owner).take()).ours
             away = False
             await said(server, ("raised", "store_away"), ("resolved", "store_away"))
 
