@@ -50,7 +50,7 @@ key                                written   what
                                              delivered after more than one attempt; the newest 10 000
 ``{0}:replays``                    replay    hash: replay id → version, blank, JSON (``Replay``); the newest 200, all in
                                              partition 0. ``{0}:replays:open``: the set of those that are to run.
-                                             ``{0}:replays:totals``: hash, what all of them did, also those that are gone
+                                             ``{0}:replays:totals``: hash, what all of them did, the gone ones too
 ``{0}:alerts``                     alerts    hash: ``watch`` JSON (``Watch``); ``alert:<kind>:<subject>`` JSON of each
                                              alert (``Standing``). In the first partition alone
 ``{n}:quarantine``                 commit    stream: ``m`` JSON (``Kept``), ``b`` exact body
