@@ -13,7 +13,6 @@ from gateway.delivery import dispatcher as dispatcher_module
 from gateway.delivery.breaker import Rules
 from gateway.delivery.lag import AgeClock
 from gateway.store.control import Control
-from gateway.store.control import Control
 from gateway.store.dead_letters import DeadLetters
 from gateway.store.ledger import read_account
 from gateway.store.parked import SubscriberStore
