@@ -12,12 +12,16 @@ class Clock:
     def __init__(self, start: str = START) -> None:
         started_ms = parse_iso_ms(start)
         assert started_ms is not None
-        self._wall_ms = started_ms
+        self._wall_ms = self._started_ms = started_ms
         self._monotonic_s = 1_000.0
 
     def wall_ms(self) -> int:
         """Milliseconds since the epoch."""
         return self._wall_ms
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the epoch, had nobody set the clock."""
+        return self._started_ms + round((self._monotonic_s - 1_000.0) * 1000)
 
     def monotonic(self) -> float:
         """Seconds since some time."""

@@ -10,6 +10,7 @@ from gateway.delivery.lane import Lane
 from gateway.delivery.outcome import Outcome
 from gateway.store.parked import SubscriberStore
 from tests.support.clock import Clock
+from tests.support.pipeline_order import Moment
 
 Word = Literal["ok", "slow", "500", "422", "hang", "reset"]
 """What an attempt comes to. ``slow`` is delivered after ``SLOW_S``, ``hang`` ends with the subscriber's timeout."""
@@ -29,6 +30,8 @@ class World:
         self.attempts: Counter[tuple[str, str]] = Counter()
         self.delivered: dict[str, list[str]] = {}
         """Subscriber → ids of events in the order in which it took them."""
+        self.moments: list[Moment] = []
+        """All that happened, in order."""
         self._moved = asyncio.Event()
 
     def advance(self, seconds: float) -> None:
@@ -48,6 +51,8 @@ class World:
         name = settings.name
         at, began_s = self.attempts[name, event_id], self.clock.monotonic()
         self.attempts[name, event_id] += 1
+        moment = len(self.moments)
+        self.moments.append(Moment("attempt", name, event_id))
         words = self.script.get((name, event_id), [])
         word: Word = words[at] if at < len(words) else "ok"
         await asyncio.sleep(0)
@@ -61,6 +66,7 @@ class World:
         elif word != "ok":
             return Outcome(False, f"http_{word}", _STATUS[word], None, b"no", 0.0, "it failed")
         self.delivered.setdefault(name, []).append(event_id)
+        self.moments.append(Moment("delivered", name, event_id, moment))
         await asyncio.sleep(0)  # a crash may come between what the subscriber did and what we know of it
         return Outcome(True, "", 200, None, b"", self.clock.monotonic() - began_s, "")
 
