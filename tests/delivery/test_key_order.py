@@ -107,3 +107,40 @@ def test_an_in_flight_event_that_ends_late_leaves_followers_to_the_store() -> No
     assert keys.hold(first) == [second]
     assert keys.next(first) is None
     assert keys.admit(slot(3)) == "hold"
+
+
+def test_a_key_that_somebody_else_made_held_holds_what_waits_here() -> None:
+    """What might go, and what waited behind it, goes behind what was retried; the store says when the key is free."""
+    keys = KeyOrder(set(), on=True)
+    first, second, other = slot(1), slot(2), slot(3, "b")
+    for each in (first, second, other):
+        keys.admit(each)
+    assert keys.hold_new({"a"}, [first, other]) == [first, second]
+    assert keys.admit(slot(4)) == "hold"
+    for _ in range(3):
+        keys.hold_settled("a")
+    keys.free(["a"])
+    assert keys.admit(slot(5)) == "go"
+
+
+def test_an_attempt_that_runs_while_its_key_becomes_held_does_not_free_it() -> None:
+    """The store has what was retried, though nothing from here has come to it yet."""
+    keys = KeyOrder(set(), on=True)
+    first = slot(1)
+    keys.admit(first)
+    with keys.on_wire(first.delivery):
+        assert keys.hold_new({"a"}, []) == []
+        assert not keys.may_return("a"), "two events of one key would be on the wire"
+        assert keys.may_return("b")
+    assert keys.may_return("a")
+    assert keys.next(first) is None
+    assert keys.held == {"a"}
+
+
+def test_what_becomes_free_while_the_held_keys_are_read_is_seen() -> None:
+    """What was read before may say that it is held."""
+    keys = KeyOrder({"a", "b"}, on=True)
+    keys.free(["b"])
+    with keys.watch_freed() as freed:
+        keys.free(["a"])
+    assert freed == {"a"}

@@ -1,6 +1,7 @@
 """Why an event reached a subscriber or did not: every way in which it can stand, on a store that really delivers."""
 
 import asyncio
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,35 @@ def test_parked_held_and_dead_say_what_they_wait_for(tmp_path: Path) -> None:
             assert "given up after 2 attempts" in words(dead, "dead_letter")
             last = await at.comes_to(second, "dead_letter")
             assert len(last["attempts"]) == 1
+
+    asyncio.run(run())
+
+
+def test_a_retried_dead_letter_still_shows_the_attempts_before(tmp_path: Path) -> None:
+    """They are marked, and those after them are numbered from 1; also once it is delivered."""
+
+    async def run() -> None:
+        answers = itertools.chain([FAIL], itertools.repeat(response("204 No Content")))
+
+        async def script(connection: Connection) -> None:
+            while True:
+                await connection.request()
+                await connection.write(next(answers))
+
+        async with serving(script) as server, staff(tmp_path, {"crm": settings(server.port, retry=[])}) as at:
+            event = await at.log()
+            await at.comes_to(event, "dead_letter")
+            assert (await at.operator.post("/api/dead/retry", json={"all": True})).is_success
+
+            async def there() -> bool:
+                return bool((await at.trace(event))["attempts"][1:])
+
+            await until(there)
+            part = await at.comes_to(event, "delivered")
+            found = [(each["number"], each["cause"], each["before_retry"]) for each in part["attempts"]]
+            assert found == [(1, "http_500", True), (1, None, False)]
+            told = [step["words"] for step in part["steps"] if step["what"] == "attempt"]
+            assert [text.endswith("before it was retried as a dead letter") for text in told] == [True, False]
 
     asyncio.run(run())
 

@@ -2,13 +2,16 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from gateway.store import parked as parked_module
 from gateway.store.dead_letters import DeadLetters
-from gateway.store.parked import Change
-from tests.store.partition import NOW_MS, Partition, Subscriber, bury, dead, event, letter, park
+from gateway.store.parked import Attempt, Change
+from tests.store.partition import NOW_MS, Partition, Subscriber, bury, dead, event, hash_of, letter, park
 from tests.support.stores import StoreServer
+
+KEY = hash_of("chat_1")
 
 
 async def with_events(partition: Partition, number: int) -> Subscriber:
@@ -116,5 +119,96 @@ def test_a_dropped_dead_letter_is_discarded(server: StoreServer) -> None:
             assert [each.seq for each, _ in await letters.list(0, 10)] == [2]
             line = await subscriber.line()
             assert (line["dead"], line["discarded"], line["unaccounted"]) == (1, 1, 0)
+
+    asyncio.run(check())
+
+
+async def keyed(partition: Partition, *dead_seqs: int) -> tuple[Subscriber, DeadLetters]:
+    """Eight events of one key, of which these are dead letters; nothing else is settled."""
+    subscriber = await with_events(partition, 8)
+    for seq in dead_seqs:
+        await subscriber.settle(seq, dead(seq, key=KEY))
+    return subscriber, DeadLetters(partition.store, partition.keys, "crm")
+
+
+async def order(subscriber: Subscriber) -> tuple[list[int], list[int]]:
+    """The key's list, and which of it are due."""
+    listed = await subscriber.partition.store.call("LRANGE", subscriber.keys.key_prefix + KEY, 0, -1)
+    return [int(seq) for seq in listed], await subscriber.due()
+
+
+def test_retried_dead_letters_of_one_key_follow_one_another_in_log_order(server: StoreServer) -> None:
+    """The first is due, the rest is held behind it, whatever the order in which they were named."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            subscriber, letters = await keyed(Partition(store), 1, 2, 3, 4)
+            assert await letters.move("retry", [4, 2], NOW_MS) == 2
+            assert await order(subscriber) == ([2, 4], [2])
+            assert await letters.move("retry", [3, 1], NOW_MS) == 2
+            assert await order(subscriber) == ([1, 2, 3, 4], [1])
+            for done in (1, 2, 3):
+                assert await subscriber.settle(None, Change("done", done, KEY)) == []
+                assert (await order(subscriber))[1] == [done + 1]
+            assert await subscriber.settle(None, Change("done", 4, KEY)) == [KEY]
+            line = await subscriber.line()
+            assert (line["delivered"], line["pending"], line["unaccounted"]) == (4, 4, 0)
+
+    asyncio.run(check())
+
+
+def test_a_retried_dead_letter_goes_before_what_is_pending_of_its_key(server: StoreServer) -> None:
+    """A parked one steps back with all that is known of it, and if its attempt was on the wire its end counts once."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            subscriber, letters = await keyed(Partition(store), 1, 2)
+            await subscriber.settle(4, park(3, key=KEY, attempt=2), Change("hold", 4, KEY))
+            await letters.move("retry", [1], NOW_MS)
+            assert await order(subscriber) == ([1, 3, 4], [1])
+            await subscriber.settle(None, Change("done", 1, KEY))
+            ((found,), _) = await subscriber.store.due(NOW_MS, 10, set())
+            assert (found.seq, found.parked.attempt) == (3, 2)
+            await letters.move("retry", [2], NOW_MS)
+            assert await subscriber.settle(None, Change("done", 3, KEY)) == []  # it was on the wire
+            assert await subscriber.settle(None, Change("done", 3, KEY)) == []
+            assert await order(subscriber) == ([2, 4], [2])
+            line = await subscriber.line()
+            assert (line["delivered"], line["dead"], line["unaccounted"]) == (2, 0, 0)
+
+    asyncio.run(check())
+
+
+def test_what_fails_while_a_dead_letter_steps_in_front_is_held_with_its_attempts(server: StoreServer) -> None:
+    """A first attempt that was on the wire when somebody retried an older event of its key."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            subscriber, letters = await keyed(Partition(store), 1)
+            await letters.move("retry", [1], NOW_MS)
+            await subscriber.settle(2, park(2, key=KEY, attempt=1))
+            assert await order(subscriber) == ([1, 2], [1])
+            await subscriber.settle(None, bury(1, key=KEY))
+            ((found,), _) = await subscriber.store.due(NOW_MS, 10, set())
+            assert (found.seq, found.parked.attempt, found.parked.last_chance) == (2, 1, True)
+
+    asyncio.run(check())
+
+
+def test_a_retried_dead_letter_remembers_its_attempts_and_max_lag_leaves_it(server: StoreServer) -> None:
+    """They are marked as made before; the schedule begins anew. One that was written without a key is read as well."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            subscriber = await with_events(partition, 2)
+            failed = Attempt(number=1, at_ms=NOW_MS, cause="http_500")
+            info = letter(1, history=msgspec.to_builtins([failed]), forgotten=3)
+            await subscriber.settle(2, Change("dead", 1, "", NOW_MS, info), park(2))
+            await DeadLetters(store, partition.keys, "crm").move("retry", [1], NOW_MS)
+            ((found,), _) = await subscriber.store.due(NOW_MS, 10, set())
+            assert (found.parked.attempt, found.parked.key, found.parked.forgotten) == (0, "", 3)
+            assert found.parked.history == (msgspec.structs.replace(failed, before_retry=True),)
+            assert await subscriber.store.waiting_before(2, 10) == [(2, "")]
 
     asyncio.run(check())
