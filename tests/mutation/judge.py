@@ -1,0 +1,110 @@
+"""Runs tests in one copy of the tree, over and over: ``python -m tests.mutation.judge`` with that copy as its folder.
+
+Reads one ``Question`` a line and answers with one ``Answer`` a line. What the tests import from outside the tree is
+imported once, and each run is a child made by ``fork``: that saves most of the time. One that takes too long is killed
+with all that it started.
+"""
+
+import importlib
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+_BEFOREHAND = (
+    *("pytest", "_pytest.assertion.rewrite", "hypothesis", "hypothesis.stateful", "hypothesis.strategies", "asyncio"),
+    *("msgspec", "redis", "redis.asyncio", "structlog", "uvloop", "httpx", "httptools", "uvicorn", "litestar"),
+    *("cryptography.hazmat.primitives.asymmetric.rsa", "cryptography.x509", "jsonschema", "prometheus_client"),
+)
+_NO_TESTS = 5
+"""What pytest ends with when it found none."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """Which tests to run, in this order, until one fails."""
+
+    tests: tuple[str, ...]
+    within_s: float
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came of it."""
+
+    outcome: Literal["passed", "failed", "timeout", "no tests"]
+    took_s: float
+    words: str
+    """The end of what pytest said."""
+
+
+def main() -> None:
+    """Answer until there is no further question."""
+    sys.dont_write_bytecode = False
+    for name in _BEFOREHAND:
+        importlib.import_module(name)
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    for line in sys.stdin.buffer:
+        question = msgspec.json.decode(line, type=Question)
+        answers.write(msgspec.json.encode(_ask(question)) + b"\n")
+
+
+def _ask(question: Question) -> Answer:
+    began_s = time.monotonic()
+    with tempfile.TemporaryFile() as said:
+        child = os.fork()
+        if child == 0:
+            _run(question.tests, said.fileno())
+        ended = _wait(child, question.within_s)
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        said.seek(0)
+        words = said.read()[-4_000:].decode("utf-8", "replace")
+    code = os.waitstatus_to_exitcode(status)
+    took_s = time.monotonic() - began_s
+    if not ended:
+        return Answer("timeout", took_s, words)
+    return Answer({0: "passed", _NO_TESTS: "no tests"}.get(code, "failed"), took_s, words)  # type: ignore[arg-type]  # the values are two of those
+
+
+def _wait(child: int, within_s: float) -> bool:
+    """Whether the child ended in time."""
+    handle = os.pidfd_open(child)
+    try:
+        ready, _, _ = select.select([handle], [], [], within_s)
+    finally:
+        os.close(handle)
+    return bool(ready)
+
+
+def _run(tests: tuple[str, ...], said: int) -> None:
+    """In the child: run the tests and end."""
+    import pytest
+
+    code = 3
+    try:
+        os.setpgid(0, 0)
+        for descriptor in (1, 2):
+            os.dup2(said, descriptor)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.path.insert(0, str(Path.cwd()))
+        plain = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not redis", "--hypothesis-seed=0", "--tb=line"]
+        imported_before = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        code = int(pytest.main([*plain, *imported_before, *tests]))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

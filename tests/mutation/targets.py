@@ -1,0 +1,98 @@
+"""Which code is judged by which tests."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from tests.mutation.lua_mutants import lua_mutants
+from tests.mutation.mutant import Mutant, read
+from tests.mutation.python_mutants import python_mutants
+
+Part = Literal["verify", "dedupe", "settle", "guard"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One file and its tests, the quickest first."""
+
+    part: Part
+    file: str
+    tests: tuple[str, ...]
+    within: frozenset[str] = frozenset()
+    """Only these functions; empty: all of the file."""
+
+
+_ADAPTERS = (
+    "known_answers",
+    "enviaai",
+    "engium",
+    "flexengage",
+    "aivo_engage",
+    "generic_chat",
+    "contract",
+    "conformance",
+)
+_VERIFY = tuple(f"tests/adapters/test_{name}.py" for name in _ADAPTERS)
+
+
+def _adapter(name: str, *within: str) -> Target:
+    own = ("tests/adapters/test_known_answers.py", f"tests/adapters/test_{name}.py")
+    return Target("verify", f"adapters/{name}.py", (*own, "tests/adapters/test_conformance.py"), frozenset(within))
+
+
+def _lua(part: Part, name: str, *tests: str) -> Target:
+    return Target(part, f"gateway/store/lua/{name}.lua", tuple(f"tests/store/test_{test}.py" for test in tests))
+
+
+TARGETS: tuple[Target, ...] = (
+    Target("verify", "adapters/proving.py", _VERIFY),
+    Target("verify", "adapters/reading.py", ("tests/adapters/test_reading.py", *_VERIFY)),
+    Target("verify", "adapters/decoding.py", ("tests/adapters/test_reading.py", *_VERIFY)),
+    Target("verify", "adapters/contract.py", ("tests/adapters/test_contract.py", *_VERIFY)),
+    _adapter("enviaai", "verify"),
+    _adapter("engium", "verify", "_check_signed_time"),
+    _adapter("flexengage", "key_wanted", "verify", "_signature", "_key_url", "_public_key", "_brand"),
+    _adapter("aivo_engage", "verify"),
+    _adapter("generic_chat", "verify", "_address"),
+    Target("dedupe", "schemas/event.py", ("tests/schemas/test_event.py",), frozenset({"event_id"})),
+    Target("dedupe", "gateway/intake/pipeline.py", ("tests/intake/test_pipeline.py",)),
+    _lua("dedupe", "commit", "commit", "ledger", "model"),
+    Target(
+        "dedupe",
+        "gateway/store/log.py",
+        ("tests/store/test_commit.py", "tests/intake/test_committer.py"),
+        frozenset({"next_batch", "commit"}),
+    ),
+    Target(
+        "dedupe",
+        "gateway/intake/committer.py",
+        ("tests/intake/test_committer.py",),
+        frozenset({"submit", "note", "_take", "_take_late", "_flush", "_commit"}),
+    ),
+    _lua("settle", "settle", "settle", "order", "dead_letters", "model"),
+    _lua("settle", "dead", "dead_letters", "order", "model"),
+    _lua("settle", "lease", "lease", "settle"),
+    _lua("settle", "subscribe", "subscribe"),
+    _lua("settle", "forget", "subscribe", "housekeeping"),
+    _lua("settle", "trim", "housekeeping"),
+    Target(
+        "settle",
+        "gateway/store/parked.py",
+        ("tests/store/test_settle.py", "tests/store/test_order.py", "tests/store/test_model.py"),
+        frozenset({"settle", "next_settle", "due", "held_keys"}),
+    ),
+    Target("settle", "gateway/delivery/key_order.py", ("tests/delivery/test_key_order.py",)),
+    Target("settle", "gateway/delivery/window.py", ("tests/delivery/test_window.py",)),
+    Target("settle", "gateway/delivery/settling.py", ("tests/delivery/test_settling.py",)),
+    Target("guard", "gateway/delivery/addresses.py", ("tests/delivery/test_guard.py",)),
+    Target("guard", "gateway/delivery/guard.py", ("tests/delivery/test_guard.py",)),
+)
+
+
+def mutants_of(target: Target, root: Path) -> list[Mutant]:
+    """Every mutant of a target, in order of place."""
+    text = read(root, target.file)
+    if target.file.endswith(".lua"):
+        return lua_mutants(target.file, text)
+    return python_mutants(target.file, text, target.within)
