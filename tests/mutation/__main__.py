@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from tests.mutation.run import Result, run
+from tests.mutation.run import Result, Wanted, run
 from tests.mutation.targets import PARTS, Part
 
 LEAST_OF_SAMPLE, LEAST_OF_ALL = 80.0, 95.0
@@ -23,19 +23,18 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only files whose name holds this")
     parser.add_argument("--processes", type=int, choices=(1, 2), default=2, help="at the same time (default: 2)")
     given = parser.parse_args()
-    parts: list[Part] = given.part or list(PARTS)
-    notes = Console(stderr=True, highlight=False)
-    began_s = time.monotonic()
-    result = run(
-        parts,
+    wanted = Wanted(
+        parts=tuple(given.part or PARTS),
         most=given.most,
         seed=given.seed,
-        processes=given.processes,
         only=given.only,
-        say=lambda text: notes.print(text, markup=False),
+        processes=given.processes,
     )
+    notes = Console(stderr=True, highlight=False)
+    began_s = time.monotonic()
+    result = run(wanted, lambda text: notes.print(text, markup=False))
     out = Console(highlight=False, width=max(100, Console().width))
-    out.print(_table(result, parts))
+    out.print(_table(result, wanted.parts))
     for verdict in result.verdicts:
         if verdict.fate == "survived":
             out.print(f"survived  {verdict.mutant}", markup=False)
@@ -46,7 +45,7 @@ def main() -> int:
     return 1 if result.wrong_entries or result.score() < least else 0
 
 
-def _table(result: Result, parts: list[Part]) -> Table:
+def _table(result: Result, parts: tuple[Part, ...]) -> Table:
     table = Table()
     table.add_column("part")
     for name in ("mutants", "equivalent", "judged", "killed", "timed out", "survived", "score"):

@@ -17,7 +17,7 @@ import msgspec
 from tests.mutation.equivalent import Equivalent, is_equivalent, load, wrong_entries
 from tests.mutation.judge import Answer, Question
 from tests.mutation.mutant import Mutant
-from tests.mutation.targets import TARGETS, Part, Target, mutants_of
+from tests.mutation.targets import PARTS, TARGETS, Part, Target, mutants_of
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("adapters", "gateway", "schemas", "bench", "tests", "pyproject.toml")
@@ -122,40 +122,31 @@ class Copy:
         return {"passed": "survived", "failed": "killed", "timeout": "timed out"}[answer.outcome]  # type: ignore[return-value]  # the values are fates
 
 
-def run(
-    parts: Sequence[Part],
-    *,
-    most: int | None = None,
-    seed: int = 1,
-    processes: int = 1,
-    only: str = "",
-    say: Callable[[str], None],
-    targets: Sequence[Target] = TARGETS,
-) -> Result:
-    """Judge the mutants of these parts, or ``most`` of them, drawn by ``seed``. ``only``: files whose name holds it.
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What to judge."""
 
-    Raises ``ControlFailed`` when the tests fail on the code as it is.
-    """
+    parts: tuple[Part, ...] = PARTS
+    most: int | None = None
+    """So many mutants, drawn by ``seed``; ``None``: all."""
+    seed: int = 1
+    only: str = ""
+    """Only files whose name holds this."""
+    processes: int = 1
+
+
+def run(wanted: Wanted, say: Callable[[str], None], *, targets: Sequence[Target] = TARGETS) -> Result:
+    """Judge mutants. Raises ``ControlFailed`` when the tests fail on the code as it is."""
     with tempfile.TemporaryDirectory(prefix="gwm-") as folder:
         tree = Path(folder) / "r"
         take(ROOT, tree)  # all of the run sees the same, whoever edits meanwhile
-        return _run(tree, parts, most=most, seed=seed, processes=processes, only=only, say=say, targets=targets)
+        return _run(tree, wanted, say, targets)
 
 
-def _run(
-    tree: Path,
-    parts: Sequence[Part],
-    *,
-    most: int | None,
-    seed: int,
-    processes: int,
-    only: str,
-    say: Callable[[str], None],
-    targets: Sequence[Target],
-) -> Result:
+def _run(tree: Path, wanted: Wanted, say: Callable[[str], None], targets: Sequence[Target]) -> Result:
+    parts, most = wanted.parts, wanted.most
     entries = load()
     found = [(target, mutant) for target in targets for mutant in mutants_of(target, tree)]
-    chosen = [(target, each) for target, each in found if target.part in parts and only in target.file]
+    chosen = [(target, each) for target, each in found if target.part in parts and wanted.only in target.file]
     useful = [(target, each) for target, each in chosen if not is_equivalent(each, entries)]
     result = Result(
         mutants={part: sum(target.part == part for target, _ in chosen) for part in parts},
@@ -167,8 +158,8 @@ def _run(
         wrong_entries=wrong_entries(entries, (mutant for _, mutant in found)),
     )
     if most is not None and most < len(useful):
-        useful = sorted(random.Random(seed).sample(useful, most), key=lambda each: useful.index(each))
-    _judge_all(tree, useful, processes, result, say)
+        useful = sorted(random.Random(wanted.seed).sample(useful, most), key=lambda each: useful.index(each))
+    _judge_all(tree, useful, wanted.processes, result, say)
     return result
 
 
