@@ -163,7 +163,9 @@ def _run(tree: Path, wanted: Wanted, say: Callable[[str], None], targets: Sequen
     return result
 
 
-def _judge_all(chosen: list[tuple[Target, Mutant]], processes: int, result: Result, say: Callable[[str], None]) -> None:
+def _judge_all(
+    tree: Path, chosen: list[tuple[Target, Mutant]], processes: int, result: Result, say: Callable[[str], None]
+) -> None:
     """Each process takes the next one; the controls come first, once for each set of tests."""
     waiting: queue.SimpleQueue[tuple[Target, Mutant]] = queue.SimpleQueue()
     for each in chosen:
