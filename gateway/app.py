@@ -23,6 +23,7 @@ from gateway.delivery.guard import Guard
 from gateway.delivery.lane import Lane
 from gateway.delivery.replay import Replayer
 from gateway.delivery.roster import Roster
+from gateway.delivery.sharing import Sharing
 from gateway.delivery.signing import public_key
 from gateway.delivery.standing import Standings
 from gateway.errors import StoreError
@@ -34,16 +35,19 @@ from gateway.operate.access import Access, all_tokens
 from gateway.operate.alerts import Alerts
 from gateway.operate.api import alerts as alerts_api
 from gateway.operate.api import api_routes, exception_handlers, openapi_config, reload, replays, subscribers
+from gateway.operate.changes import Actor, change_of, tell
 from gateway.operate.dashboard import page_routes
 from gateway.operate.desk import Desk
+from gateway.operate.gate import Door
 from gateway.operate.health import health_routes
 from gateway.operate.metrics import metrics_routes
-from gateway.operate.refusals import Refused
+from gateway.operate.refusals import Refused, count_refused
 from gateway.operate.replaying import ReplayDesk, forget_secret, read_target
 from gateway.operate.subscribers import Subscribers
 from gateway.operate.trying import Trial
 from gateway.reloading import Reloader
 from gateway.store.connection import Store
+from gateway.store.deliverers import Deliverers
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.housekeeping import Housekeeping
 from gateway.store.layout import Keys, tags
@@ -53,6 +57,7 @@ from gateway.store.opening import PATIENCE_S, open_store
 from gateway.store.parked import SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
 from gateway.store.subscribing import subscribe_all
+from gateway.store.visits import VisitBook
 
 log = structlog.get_logger("gateway")
 
@@ -111,6 +116,7 @@ class Gateway:
             )
             for keys, each in zip(self.keys, self.logs, strict=True)
         ]
+        self.sharing = Sharing(Deliverers(self.store, self.keys, owner), self.dispatchers)
         self.desk = Desk(
             config=config,
             store=self.store,
@@ -122,9 +128,11 @@ class Gateway:
         )
         self.access = Access(
             self._tokens(config),
-            monotonic=time.monotonic,
+            VisitBook(self.store, self.keys[0]),
+            wall_ms=wall_ms,
             secure_cookie=(config.gateway.public_url or "").startswith("https://"),
         )
+        self.door = Door(self.access, monotonic=time.monotonic, trusted_proxies=config.gateway.trusted_proxies)
         stored = StoredSubscribers(self.store, self.keys)
         self.roster = Roster(config, stored, read=self._read_written, apply=self._deliver_to, changed=self._use)
         self.reloader = Reloader(
@@ -133,6 +141,7 @@ class Gateway:
             replace_sources=lambda wanted: self.endpoint.replace(_inlets(wanted)),
             replace_tokens=lambda wanted: self.access.replace(self._tokens(wanted)),
             replace_subscribers=self.roster.use_file,
+            tell=self._tell_reload,
         )
         self.subscribers = Subscribers(
             sight=self.desk.sight,
@@ -205,6 +214,10 @@ class Gateway:
     def _use(self, config: Config) -> None:
         self.config = self.desk.sight.config = config
 
+    async def _tell_reload(self, who: Actor, before: dict[str, Any], after: dict[str, Any]) -> None:
+        sight = self.desk.sight
+        await tell(sight, change_of(sight, who, "reload", before=before, after=after))
+
     def _app(self) -> Litestar:
         endpoint = self.endpoint
 
@@ -222,16 +235,17 @@ class Gateway:
         ]
         routes: list[Any] = [
             *health_routes(self.readiness),
-            *api_routes(self.desk, self.access, more),
-            *metrics_routes(self.desk, self.access),
-            *page_routes(self.desk, self.access, self.replays),
+            *api_routes(self.desk, self.door, more),
+            *metrics_routes(self.desk, self.door),
+            *page_routes(self.desk, self.door, self.replays),
         ]
         if self.role != "delivery":
             routes.append(intake)
         return Litestar(
             routes,
-            openapi_config=openapi_config(self.access),
+            openapi_config=openapi_config(self.door),
             exception_handlers=exception_handlers(),
+            after_exception=[count_refused(self.desk.sight.refused_changes)],
             logging_config=None,  # wide_log.py does it; Litestar's own would start a thread
         )
 
@@ -249,6 +263,7 @@ class Gateway:
             for committer in self.committers:
                 committer.start()
         if self.role != "intake":
+            await self.sharing.start()
             for dispatcher in self.dispatchers:
                 dispatcher.start()
             self.replayer.start()
@@ -257,7 +272,7 @@ class Gateway:
     def hand_over(self) -> None:
         """Begin to stop delivering, while requests are still answered; ``stop`` waits for it."""
         if self.role != "intake":
-            stops = [self.replayer.stop(), *[dispatcher.stop() for dispatcher in self.dispatchers]]
+            stops = [self.sharing.stop(), self.replayer.stop(), *[dispatcher.stop() for dispatcher in self.dispatchers]]
             self._handing_over += [asyncio.create_task(each, name="hand over") for each in stops]
 
     async def stop(self) -> None:
@@ -279,7 +294,7 @@ class Gateway:
     async def reload_quietly(self, who: str) -> None:
         """Read the file again for somebody who gets no answer: the log has it, mistakes included."""
         try:
-            await self.reloader.reload(dry_run=False, who=who)
+            await self.reloader.reload(dry_run=False, who=Actor(name=who, role="operate"))
         except (Refused, StoreError) as error:
             log.error("operate.reload", who=who, why=str(error))
 

@@ -17,6 +17,7 @@ from msgspec import Meta
 from gateway import problems
 from gateway.config import Config, Token
 from gateway.errors import ConfigError
+from gateway.operate.changes import Actor, differences
 from gateway.operate.refusals import Refused
 from gateway.problems import Mistake
 
@@ -56,26 +57,31 @@ class Reloader:
         replace_sources: Callable[[Config], None],
         replace_tokens: Callable[[Config], None],
         replace_subscribers: Callable[[Config], Awaitable[None]],
+        tell: Callable[[Actor, dict[str, Any], dict[str, Any]], Awaitable[None]],
     ) -> None:
-        """``config``: the file as it was read at the start. ``read`` raises ``ConfigError``."""
+        """``config``: the file as it was read at the start. ``read`` raises ``ConfigError``.
+
+        ``tell`` writes who changed what, from what to what, into the audit log; it raises ``StoreUnavailable``.
+        """
         self._at_start = self._in_force = config
         self._read = read
         self._replace_sources = replace_sources
         self._replace_tokens = replace_tokens
         self._replace_subscribers = replace_subscribers
+        self._tell = tell
         self._lock = asyncio.Lock()
 
-    async def reload(self, *, dry_run: bool, who: str) -> Reloaded:
+    async def reload(self, *, dry_run: bool, who: Actor) -> Reloaded:
         """Do it, or only say what it would do. Raises ``Refused`` for a file with mistakes; ``StoreUnavailable``."""
         async with self._lock:
             try:
                 # In a thread: a file on a slow disk must not keep requests waiting.
                 wanted = await asyncio.to_thread(self._read)
             except ConfigError as error:
-                log.warning("operate.reload", who=who, mistakes=len(error.problems))
+                log.warning("operate.reload", who=who.name, mistakes=len(error.problems))
                 raise _refusal(error) from None
             if is_emptied(self._in_force, wanted):
-                log.warning("operate.reload", who=who, mistakes=1)
+                log.warning("operate.reload", who=who.name, mistakes=1)
                 why = "names no source and no subscriber any more; write what shall stay, or stop the gateway"
                 raise _refusal(ConfigError([f"{wanted.path}: {why}"]))
             answer = Reloaded(
@@ -87,10 +93,12 @@ class Reloader:
                 effective = without_restart(self._at_start, wanted)
                 self._replace_sources(effective)
                 self._replace_tokens(effective)
+                # After the sources and the tokens: a token is taken away though the store cannot be told of it.
+                await self._tell(who, *told_values(self._in_force, effective, answer.changes))
                 await self._replace_subscribers(effective)
                 self._in_force = effective
                 told = [f"{each.what} {each.change}" for each in answer.changes]
-                log.info("operate.change", what="reload", who=who, changes=told, restart=answer.restart)
+                log.info("operate.change", what="reload", who=who.name, changes=told, restart=answer.restart)
             return answer
 
 
@@ -101,6 +109,27 @@ def changes(before: Config, after: Config) -> list[Change]:
         *_differences("subscribers", before.subscribers, after.subscribers),
         *_differences("gateway.tokens", _by_name(before.gateway.tokens), _by_name(after.gateway.tokens)),
     ]
+
+
+def told_values(before: Config, after: Config, found: Sequence[Change]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings that differ, before and after, as they may be shown; of a changed secret only that it is. Pure."""
+    was, became = differences(_shown(before), _shown(after))
+    for each in found:
+        for setting in each.settings:
+            if f"{each.what}.{setting}" not in {**was, **became}:
+                became[f"{each.what}.{setting}"] = "changed"
+        if not any(name.startswith(f"{each.what}.") for name in {**was, **became}):
+            became[each.what] = each.change  # a token stands by its place in the file, not by its name
+    return was, became
+
+
+def _shown(config: Config) -> dict[str, Any]:
+    live = ("sources.", "subscribers.", "gateway.tokens")
+    return {
+        f"{row.table}.{row.key}": row.value
+        for row in config.origins
+        if row.table.startswith(live) and row.origin != "default"
+    }
 
 
 def is_emptied(before: Config, after: Config) -> bool:

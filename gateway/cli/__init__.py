@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
     "show": Verb("show", "Look", "One event: canonical, raw, and its deliveries."),
     "trace": Verb("trace", "Look", "Why an event reached a subscriber, or did not, line by line."),
     "audit": Verb("audit", "Look", "Count everything again, from the log and not from the counters."),
+    "changes": Verb("changes", "Look", "Who changed what, and who logged in."),
     "dead": Verb("dead", "Mend", "Dead letters: list, show, retry, drop."),
     "subscribers": Verb("subscribers", "Mend", "Subscribers: list, show, create, test, delete."),
     "pause": Verb("pause", "Mend", "Hold the deliveries to one subscriber."),

@@ -16,6 +16,7 @@ _LOG = re.compile(r"l:(\d{1,18}(?:,\d{1,18})*)")
 _DEAD = re.compile(r"d:(\d{1,16}):([a-z0-9-]{1,63}):(\d{1,6}):(\d{1,18})")
 _DELIVERIES = re.compile(r"y:([a-z0-9-]{1,63}):(\d{1,6}):(\d):(\d{1,16}):(\d{1,18})")
 _REPLAY = re.compile(r"r:(\d{1,16}):(rpl_[a-z2-7]{1,32})")
+_CHANGE = re.compile(r"c:(\d{1,16}-\d{1,18})")
 _KEPT = re.compile(r"k:(\d{1,16})-(\d{1,18}):(\d{1,6})")
 
 
@@ -74,6 +75,16 @@ def read_replay_cursor(text: str) -> tuple[int, str]:
     """When it was made, and its id. Raises ``Refused``."""
     found = _match(_REPLAY, text)
     return int(found[1]), found[2]
+
+
+def write_change_cursor(place: str) -> str:
+    """The place of an entry in the list of changes: its stream id."""
+    return _pack(f"c:{place}")
+
+
+def read_change_cursor(text: str) -> str:
+    """The stream id. Raises ``Refused``."""
+    return _match(_CHANGE, text)[1]
 
 
 def _pack(plain: str) -> str:

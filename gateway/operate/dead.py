@@ -9,6 +9,7 @@ import structlog
 
 from gateway import problems
 from gateway.operate.attempts import attempt_item
+from gateway.operate.changes import Actor, change_of, tell
 from gateway.operate.cursor import read_dead_cursor, write_dead_cursor
 from gateway.operate.masking import mask_text, secrets_of
 from gateway.operate.refusals import Refused
@@ -72,7 +73,7 @@ async def list_dead(sight: Sight, subscriber: str | None, cause: str | None, aft
     return DeadPage(items=[_item(each, secrets) for each in shown], next=following)
 
 
-async def move_dead(sight: Sight, word: Literal["retry", "drop"], order: DeadOrder, who: str) -> DeadMoved:
+async def move_dead(sight: Sight, word: Literal["retry", "drop"], order: DeadOrder, who: Actor) -> DeadMoved:
     """Do what an order says, or only say what it would concern. Raises ``Refused``, ``StoreUnavailable``."""
     if not (order.ids or order.cause or order.all):
         raise Refused(problems.BAD_REQUEST, 'say which: "ids": [...], "cause": "http_500", or "all": true')
@@ -94,9 +95,17 @@ async def move_dead(sight: Sight, word: Literal["retry", "drop"], order: DeadOrd
     names.check()
     moved = 0
     if not order.dry_run:
+        named = {name: value for name in ("cause", "all") if (value := getattr(order, name))}
+        after = {
+            **named,
+            "matched": matched.total(),
+            "subscribers": dict(matched),
+            "ids": list(dict.fromkeys(ids))[:10],
+        }
+        await tell(sight, change_of(sight, who, f"dead.{word}", order.subscriber or "", after=after))
         for shelf, seqs in by_shelf:
             moved += await shelf.letters.move(word, seqs, sight.wall_ms())
-        log.info("operate.dead", word=word, who=who, moved=moved, subscribers=dict(matched))
+        log.info("operate.dead", word=word, who=who.name, moved=moved, subscribers=dict(matched))
     return DeadMoved(
         word=word,
         dry_run=order.dry_run,

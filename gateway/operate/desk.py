@@ -11,6 +11,7 @@ from gateway.config import Config
 from gateway.operate.audit import Audit
 from gateway.operate.auditing import run_audit
 from gateway.operate.causes import list_causes
+from gateway.operate.changes import Actor, ChangePage, list_changes
 from gateway.operate.cursor import read_log_cursor, write_log_cursor
 from gateway.operate.dead import list_dead, move_dead
 from gateway.operate.deliveries import list_deliveries
@@ -149,9 +150,13 @@ class Desk:
         """Dead letters, the latest first. Raises ``Refused``."""
         return await list_dead(self.sight, subscriber, cause, after, limit)
 
-    async def move_dead(self, word: Literal["retry", "drop"], order: DeadOrder, who: str) -> DeadMoved:
+    async def move_dead(self, word: Literal["retry", "drop"], order: DeadOrder, who: Actor) -> DeadMoved:
         """Try dead letters again with a fresh schedule, or give them up. Raises ``Refused``."""
         return await move_dead(self.sight, word, order, who)
+
+    async def changes(self, after: str | None, limit: int) -> ChangePage:
+        """Who changed what, the newest first. Raises ``Refused``."""
+        return await list_changes(self.sight, after, limit)
 
     async def kept(self, shelf: Shelf, after: str | None, limit: int) -> KeptPage:
         """Quarantine or the rejected, the newest first. Raises ``Refused``."""

@@ -4,7 +4,7 @@ Labels are names from the configuration, HTTP statuses and the few words of the 
 a label, so their number is bounded. What counts from the start of the process and not of the store says so.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
@@ -13,10 +13,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from gateway.operate.access import Access
 from gateway.operate.api.documented import UNAVAILABLE, documented
 from gateway.operate.desk import Desk
-from gateway.operate.gate import gate
+from gateway.operate.gate import Door, gate
 from gateway.operate.refusals import SECURITY_HEADERS, exception_handlers
 from gateway.operate.sight import Stats
 from gateway.operate.views import ReplaysStatus, SourceStatus, Status, StoreStatus, SubscriberStatus, TroubleKind
@@ -26,7 +25,7 @@ MAX_AGE_MS = 1_000
 """Several scrapers at once cost as much as one."""
 
 
-def metrics_routes(desk: Desk, access: Access) -> list[Any]:
+def metrics_routes(desk: Desk, door: Door) -> list[Any]:
     """The route, behind the gate."""
 
     @get(
@@ -39,23 +38,27 @@ def metrics_routes(desk: Desk, access: Access) -> list[Any]:
     async def metrics() -> Response[bytes]:
         """Counts of the whole store, and of this process where the help says so. Names begin with `gateway_`."""
         status = await desk.status(max_age_ms=MAX_AGE_MS)
-        return Response(expose(status, desk.sight.stats), media_type=CONTENT_TYPE_PLAIN_0_0_4, headers=SECURITY_HEADERS)
+        return Response(
+            expose(status, desk.sight.stats, desk.sight.refused_changes),
+            media_type=CONTENT_TYPE_PLAIN_0_0_4,
+            headers=SECURITY_HEADERS,
+        )
 
     return [
         Router(
             "/",
             route_handlers=[metrics],
-            guards=[gate(access)],
+            guards=[gate(door)],
             exception_handlers=exception_handlers(),
             tags=["metrics"],
         )
     ]
 
 
-def expose(status: Status, stats: Stats | None) -> bytes:
+def expose(status: Status, stats: Stats | None, refused_changes: Mapping[str, int]) -> bytes:
     """The text of one scrape."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected([*_of_status(status), *_of_process(stats)]))
+    registry.register(_Collected([*_of_status(status), *_of_process(stats, refused_changes)]))
     ProcessCollector(namespace="gateway", registry=registry)
     return generate_latest(registry)
 
@@ -197,10 +200,14 @@ def _of_replays(replays: ReplaysStatus) -> Iterator[Metric]:
     yield from (records, waiting, events, attempts)
 
 
-def _of_process(stats: Stats | None) -> Iterator[Metric]:
+def _of_process(stats: Stats | None, refused_changes: Mapping[str, int]) -> Iterator[Metric]:
     info = _gauge("info", "The version that runs.", "version")
     info.add_metric([_version()], 1)
     yield info
+    refused = _counter("refused_changes", "Changes this process was asked for and refused, by the code.", "code")
+    for code, number in sorted(refused_changes.items()):
+        refused.add_metric([code], number)
+    yield refused
     if stats is None:
         return
     answers = _counter("answers", "Answers at /in since this process started, by HTTP status.", "status")

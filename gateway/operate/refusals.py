@@ -1,5 +1,6 @@
 """How everything outside ``/in`` says no: one exception, and the handlers that turn exceptions into problems."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -39,6 +40,25 @@ _BY_STATUS = {
     405: problems.METHOD_NOT_ALLOWED,
     413: problems.TOO_LARGE,
 }
+
+
+def count_refused(counts: dict[str, int]) -> Callable[[Exception, Any], Awaitable[None]]:
+    """A hook for the app: counts what was asked to be changed and was refused, by the refusal's code."""
+
+    async def hook(error: Exception, scope: Any) -> None:
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            code = _kind(error).code
+            counts[code] = counts.get(code, 0) + 1
+
+    return hook
+
+
+def _kind(error: Exception) -> Problem:
+    if isinstance(error, Refused):
+        return error.problem
+    if isinstance(error, HTTPException):
+        return _BY_STATUS.get(error.status_code, problems.UNAVAILABLE)
+    return problems.BAD_REQUEST if isinstance(error, RecursionError) else problems.UNAVAILABLE
 
 
 def explain(error: Exception) -> tuple[Problem, str]:

@@ -11,9 +11,11 @@ import structlog
 
 from gateway import problems
 from gateway.config import SubscriberSettings
+from gateway.config_file.tables import masked
 from gateway.delivery.guard import Guard
 from gateway.delivery.roster import ReadWritten
 from gateway.errors import ConfigError, TargetRefused
+from gateway.operate.changes import Actor, change_of
 from gateway.operate.cursor import read_replay_cursor, write_replay_cursor
 from gateway.operate.refusals import Refused
 from gateway.operate.replay_items import item, selection_of
@@ -65,7 +67,7 @@ class ReplayDesk:
         self._random_bytes = random_bytes
         self._replays = Replays(sight.store, sight.keys[0])
 
-    async def order(self, order: ReplayOrder, who: str) -> ReplayAnswer:
+    async def order(self, order: ReplayOrder, who: Actor) -> ReplayAnswer:
         """Make a replay, or in a dry run only say what it would be about."""
         made: str | None = None
         target: ReplayTarget | None = None
@@ -89,7 +91,7 @@ class ReplayDesk:
                 id=f"rpl_{base64.b32encode(self._random_bytes(10)).decode().lower()}",
                 spec=spec,
                 created_ms=self._sight.wall_ms(),
-                created_by=who,
+                created_by=who.name,
                 starts=over.starts,
                 ends=over.ends,
                 positions=list(over.starts),
@@ -97,11 +99,12 @@ class ReplayDesk:
             )
             await self._make_room()
             kept = True  # from here on it may be stored, even if we do not hear of it: then its secret must stay
-            await self._replays.save(replay, 0)
+            change = change_of(self._sight, who, "replay.create", replay.id, after=_told(replay))
+            await self._replays.save(replay, 0, change=change)
         finally:
             if made is not None and target is not None and not kept:
                 forget_secret(self._data_dir, target.secret)
-        log.info("operate.change", what="replay.create", who=who, replay=replay.id, selection=selection_of(replay))
+        log.info("operate.change", what="replay.create", who=who.name, replay=replay.id, selection=selection_of(replay))
         return ReplayAnswer(word="created", replay=item(replay, failures=True), secret=made)
 
     async def page(self, after: str | None, limit: int) -> ReplayPage:
@@ -118,15 +121,15 @@ class ReplayDesk:
         """One of them, by its id or a unique beginning of it."""
         return item(await self._find(name), failures=True)
 
-    async def cancel(self, name: str, who: str) -> ReplayItem:
+    async def cancel(self, name: str, who: Actor) -> ReplayItem:
         """Stop it, within a second or two."""
-        return await self._change(name, "cancelled", _MAY_CANCEL, who)
+        return await self._change(name, "cancelled", _MAY_CANCEL, who, "replay.cancel")
 
-    async def resume(self, name: str, who: str) -> ReplayItem:
+    async def resume(self, name: str, who: Actor) -> ReplayItem:
         """Let it go on from where it stopped."""
-        return await self._change(name, "planned", _MAY_RESUME, who)
+        return await self._change(name, "planned", _MAY_RESUME, who, "replay.resume")
 
-    async def _change(self, name: str, state: State, allowed: tuple[State, ...], who: str) -> ReplayItem:
+    async def _change(self, name: str, state: State, allowed: tuple[State, ...], who: Actor, what: str) -> ReplayItem:
         replay_id = (await self._find(name)).id
         while True:
             stored = await self._replays.get(replay_id)
@@ -135,11 +138,14 @@ class ReplayDesk:
             replay = stored.replay
             if replay.state not in allowed:
                 raise Refused(problems.CONFLICT, f"{replay_id} is {replay.state}; nothing was changed")
+            change = change_of(
+                self._sight, who, what, replay_id, before={"state": replay.state}, after={"state": state}
+            )
             replay.state, replay.waiting = state, ""
             replay.ended_ms = 0 if replay.is_open else self._sight.wall_ms()
-            if await self._replays.save(replay, stored.version):
+            if await self._replays.save(replay, stored.version, change=change):
                 break
-        log.info("operate.change", what=f"replay.{state}", who=who, replay=replay_id)
+        log.info("operate.change", what=f"replay.{state}", who=who.name, replay=replay_id)
         return item(replay, failures=True)
 
     async def _find(self, name: str) -> Replay:
@@ -170,6 +176,12 @@ class ReplayDesk:
             raise invalid([Mistake("to.url", f"may not be connected to: {error}")]) from None
         except OSError as error:
             raise invalid([Mistake("to.url", f"cannot be looked up: {error}")]) from None
+
+
+def _told(replay: Replay) -> dict[str, str]:
+    """Where to and which events, as the audit log has it."""
+    to = masked(replay.spec.to.url) if replay.spec.to else replay.spec.subscriber or ""
+    return {"to": to, **selection_of(replay)}
 
 
 def forget_secret(data_dir: Path, reference: str) -> None:

@@ -42,6 +42,8 @@ class Sight(msgspec.Struct, kw_only=True):
     wall_ms: Callable[[], int]
     stats: Stats | None
     deliveries: Deliveries
+    refused_changes: dict[str, int] = {}
+    """Code of the refusal → changes that this process refused."""
 
     async def accounts(self) -> list[Account]:
         """The numbers of every partition, each of one moment. Raises ``StoreUnavailable``."""

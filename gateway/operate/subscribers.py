@@ -5,7 +5,7 @@ Those of the file are read-only here: the file is the truth for what it names. E
 
 import asyncio
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import msgspec
 import structlog
 
 from gateway import problems
+from gateway.config import Origin
 from gateway.config_file.values import NAME
 from gateway.delivery.roster import LOOK_S, Member, ReadWritten, Roster
+from gateway.operate.changes import Actor, change_of, differences, tell
 from gateway.operate.refusals import Refused
 from gateway.operate.secret_files import new_whsec, remove_secrets, write_secret
 from gateway.operate.sight import Sight
@@ -22,6 +24,7 @@ from gateway.operate.status import read_subscribers
 from gateway.operate.subscriber_views import SubscriberDeleted, SubscriberItem, SubscriberMade, SubscriberPage
 from gateway.operate.views import SubscriberStatus
 from gateway.problems import Mistake
+from gateway.store.changes import Change
 from gateway.store.control import Control
 from gateway.store.ledger import subscribers_of
 from gateway.store.subscribers import StoredSubscribers
@@ -68,7 +71,7 @@ class Subscribers:
             raise _unknown(name, names)
         return (await self._items([name]))[0]
 
-    async def create(self, body: Json, who: str) -> SubscriberMade:
+    async def create(self, body: Json, who: Actor) -> SubscriberMade:
         """Make one from its name and settings as written."""
         written = {key: value for key, value in body.items() if key != "name" and value is not None}
         name = body.get("name")
@@ -81,7 +84,7 @@ class Subscribers:
             raise Refused(problems.CONFLICT, f"there are {MOST} subscribers made through the API; delete one first")
         return await self._write(name, None, written, who, "subscriber.create")
 
-    async def change(self, name: str, patch: Json, who: str) -> SubscriberMade:
+    async def change(self, name: str, patch: Json, who: Actor) -> SubscriberMade:
         """Change settings as RFC 7396 merges: what is null goes back to its default."""
         member = await self._of_api(name)
         if patch.get("name", name) != name:
@@ -90,14 +93,24 @@ class Subscribers:
         written = _merged(msgspec.json.decode(member.stored), {key: patch[key] for key in patch if key != "name"})
         return await self._write(name, member.stored, written, who, "subscriber.change")
 
-    async def delete(self, name: str, who: str, *, forget: bool) -> SubscriberDeleted:
+    async def delete(self, name: str, who: Actor, *, forget: bool) -> SubscriberDeleted:
         """Delete its settings; with ``forget`` also its cursor, its counts and whatever waits for it."""
         item = await self.get(name)
         if item.origin == "none" and not forget:
             raise Refused(problems.CONFLICT, f"{name} is not configured any more; to remove what is kept of it: forget")
-        if item.origin != "none":
+        change = change_of(
+            self._sight,
+            who,
+            "subscriber.delete",
+            name,
+            before={**item.settings, "pending": item.pending, "dead": item.dead},
+            after={"forgotten": forget},
+        )
+        if item.origin == "none":
+            await tell(self._sight, change)
+        else:
             member = await self._of_api(name)
-            await self._swap(name, member.stored, None)
+            await self._swap(name, member.stored, None, change)
             await self._roster.refresh()
             assert member.stored is not None
             remove_secrets(self._data_dir, name, msgspec.json.decode(member.stored).get("secrets"))
@@ -105,28 +118,29 @@ class Subscribers:
             if not self._delivers_alone():
                 await asyncio.sleep(2 * LOOK_S)  # until whoever delivers has seen that it is gone
             await self._stored.forget(name)
-        log.info("operate.change", what="subscriber.delete", who=who, subscriber=name, forgotten=forget)
+        log.info("operate.change", what="subscriber.delete", who=who.name, subscriber=name, forgotten=forget)
         return SubscriberDeleted(name=name, forgotten=forget, pending=item.pending, dead=item.dead)
 
-    async def pause(self, name: str, reason: str | None, who: str) -> SubscriberItem:
+    async def pause(self, name: str, reason: str | None, who: Actor) -> SubscriberItem:
         """Stop deliveries to it: what comes waits in the log."""
         await self._known(name)
-        await self._control(name).pause(reason or f"by {who}")
-        log.info("operate.change", what="subscriber.pause", who=who, subscriber=name, reason=reason)
+        await self._switch(name, "subscriber.pause", reason or f"by {who.name}", who)
+        log.info("operate.change", what="subscriber.pause", who=who.name, subscriber=name, reason=reason)
         return await self.get(name)
 
-    async def resume(self, name: str, who: str) -> SubscriberItem:
+    async def resume(self, name: str, who: Actor) -> SubscriberItem:
         """Let deliveries go on, from where they stopped."""
         await self._known(name)
-        await self._control(name).resume()
-        log.info("operate.change", what="subscriber.resume", who=who, subscriber=name)
+        await self._switch(name, "subscriber.resume", "", who)
+        log.info("operate.change", what="subscriber.resume", who=who.name, subscriber=name)
         return await self.get(name)
 
     async def member(self, name: str) -> Member:
         """A configured one that can be read here."""
         return await self._known(name)
 
-    async def _write(self, name: str, before: bytes | None, written: Json, who: str, what: str) -> SubscriberMade:
+    async def _write(self, name: str, before: bytes | None, written: Json, who: Actor, what: str) -> SubscriberMade:
+        old: Json = msgspec.json.decode(before) if before else {}
         secret = reference = None
         if written.get("secrets") is None and NAME.fullmatch(name):
             secret = new_whsec()
@@ -136,18 +150,27 @@ class Subscribers:
             read = self._read(name, written)
             if read.mistakes:
                 raise _invalid(list(read.mistakes))
-            await self._swap(name, before, msgspec.json.encode(written))
+            change = change_of(self._sight, who, what, name)
+            change = _with_settings(change, self._read(name, old).origins if before else (), read.origins)
+            await self._swap(name, before, msgspec.json.encode(written), change)
         except Refused:  # whoever else raises may have stored it: then its secret must stay
             remove_secrets(self._data_dir, name, [reference])
             raise
-        old = msgspec.json.decode(before).get("secrets", []) if before else []
-        remove_secrets(self._data_dir, name, [each for each in old if each not in written["secrets"]])
-        log.info("operate.change", what=what, who=who, subscriber=name, settings=sorted(written))
+        remove_secrets(
+            self._data_dir, name, [each for each in old.get("secrets", []) if each not in written["secrets"]]
+        )
+        log.info("operate.change", what=what, who=who.name, subscriber=name, settings=sorted(written))
         await self._roster.refresh()
         return SubscriberMade(subscriber=await self.get(name), secret=secret)
 
-    async def _swap(self, name: str, before: bytes | None, after: bytes | None) -> None:
-        if not await self._stored.swap(name, before, after):
+    async def _switch(self, name: str, what: str, why: str, who: Actor) -> None:
+        control = Control(self._sight.store, self._sight.keys, name)
+        was = await control.read()
+        change = change_of(self._sight, who, what, name, before={"paused": was or None}, after={"paused": why or None})
+        await (control.pause(why, change) if why else control.resume(change))
+
+    async def _swap(self, name: str, before: bytes | None, after: bytes | None, change: Change) -> None:
+        if not await self._stored.swap(name, before, after, change):
             raise Refused(problems.CONFLICT, f"somebody else changed {name} at this moment; look at it and try again")
 
     async def _known(self, name: str) -> Member:
@@ -190,18 +213,22 @@ class Subscribers:
             unread=status.unread,
             dead=status.dead,
             oldest_pending_s=status.oldest_pending_s,
-            settings=_shown(member) if member else {},
+            settings=_shown(member.origins) if member else {},
             public_keys=[self._public_key(secret) for secret in keys],
             mistakes=list(member.mistakes) if member else [],
         )
 
-    def _control(self, name: str) -> Control:
-        return Control(self._sight.store, self._sight.keys, name)
 
-
-def _shown(member: Member) -> Json:
+def _shown(origins: Iterable[Origin]) -> Json:
     """The settings as they may be shown: the rows were masked where they were read."""
-    return {row.key: tomllib.loads(f"value = {row.value}")["value"] for row in member.origins}
+    return {row.key: tomllib.loads(f"value = {row.value}")["value"] for row in origins}
+
+
+def _with_settings(change: Change, before: Iterable[Origin], after: Iterable[Origin]) -> Change:
+    """Of the settings what differs; defaults say nothing."""
+    old, new = (_shown(row for row in rows if row.origin != "default") for rows in (before, after))
+    was, became = differences(old, new)
+    return msgspec.structs.replace(change, before=was, after=became)
 
 
 def _merged(target: Json, patch: Json) -> Json:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.store.changes import KEPT, Change, encode
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 
@@ -32,17 +33,21 @@ class Control:
     def __init__(self, store: Store, keys: Sequence[Keys], name: str) -> None:
         """``keys``: of every partition, the first first."""
         self._store = store
+        self._keys = keys
         self._subs = [each.subscriber(name).sub for each in keys]
 
-    async def pause(self, why: str) -> None:
-        """Stop its deliveries within a second or two; attempts on the wire end as they do. ``why`` is not empty."""
+    async def pause(self, why: str, change: Change | None = None) -> None:
+        """Stop its deliveries within a second or two; attempts on the wire end as they do. ``why`` is not empty.
+
+        ``change`` tells of it, in one step with the first partition.
+        """
         if not why:
             raise ValueError("a pause has a reason: an empty one means that there is none")
-        await self._write(why)
+        await self._write(why, change)
 
-    async def resume(self) -> None:
-        """Let its deliveries go on."""
-        await self._write("")
+    async def resume(self, change: Change | None = None) -> None:
+        """Let its deliveries go on; ``change`` as for ``pause``."""
+        await self._write("", change)
 
     async def read(self) -> str:
         """Why it is paused; empty if it is not."""
@@ -66,7 +71,9 @@ class Control:
         done = await self._store.script("switch", self._subs[:1], ["breaker", after, before])
         return "done" if done == 1 else "changed" if done == 0 else "unknown"
 
-    async def _write(self, why: str) -> None:
-        # One command a partition: whoever repeats it after a failure half-way changes nothing that was right.
-        for sub in self._subs:
-            await self._store.call("HSET", sub, "paused", why)
+    async def _write(self, why: str, change: Change | None) -> None:
+        # One step a partition: whoever repeats it after a failure half-way changes nothing that was right.
+        entry = encode(change) if change is not None else b""
+        for keys, sub in zip(self._keys, self._subs, strict=True):
+            await self._store.script("change", [keys.changes, sub], [entry, KEPT, "paused", why])
+            entry = b""

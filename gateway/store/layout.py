@@ -53,6 +53,13 @@ key                                written   what
                                              ``{0}:replays:totals``: hash, what all of them did, the gone ones too
 ``{0}:alerts``                     alerts    hash: ``watch`` JSON (``Watch``); ``alert:<kind>:<subject>`` JSON of each
                                              alert (``Standing``). In the first partition alone
+``{0}:changes``                    API       stream: ``c`` JSON (``Change``): who changed what; the newest 10 000, in
+                                             the first partition alone
+``{0}:logins``                     pages     hash: SHA-256 of the secret → JSON (``Visit``), of login links that were not
+``{0}:sessions``                             used and of browsers that logged in; at most 64 and 256. In the first
+                                             partition alone
+``{0}:deliverers``                 share     sorted set: processes that would deliver, by the time until which they said
+                                             so. In the first partition alone
 ``{n}:quarantine``                 commit    stream: ``m`` JSON (``Kept``), ``b`` exact body
 ``{n}:rejected``                   commit    the same, sampled and capped in bytes
 =================================  ========  =====================================================================
@@ -132,8 +139,11 @@ class Keys:
 
     __slots__ = (
         "alerts",
+        "changes",
         "committer_prefix",
+        "deliverers",
         "log",
+        "logins",
         "prefix",
         "quarantine",
         "rejected",
@@ -141,6 +151,7 @@ class Keys:
         "replays_open",
         "replays_totals",
         "seen_prefix",
+        "sessions",
         "state",
         "subs",
         "subscribers",
@@ -155,6 +166,10 @@ class Keys:
         self.subs = f"{self.prefix}:subs"
         self.subscribers = f"{self.prefix}:subscribers"
         self.alerts = f"{self.prefix}:alerts"
+        self.changes = f"{self.prefix}:changes"
+        self.deliverers = f"{self.prefix}:deliverers"
+        self.logins = f"{self.prefix}:logins"
+        self.sessions = f"{self.prefix}:sessions"
         self.replays = f"{self.prefix}:replays"
         self.replays_open = f"{self.prefix}:replays:open"
         self.replays_totals = f"{self.prefix}:replays:totals"

@@ -11,6 +11,8 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from gateway.errors import LeaseLost
+from gateway.store.changes import KEPT as KEPT_CHANGES
+from gateway.store.changes import Change, encode
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 
@@ -161,12 +163,18 @@ class Replays:
         )
         return Runnable((owner or b"").decode(), int(epoch or 0), tuple(sorted(each.decode() for each in ids)))
 
-    async def save(self, replay: Replay, version: int, *, epoch: int | None = None) -> int:
+    async def save(
+        self, replay: Replay, version: int, *, epoch: int | None = None, change: Change | None = None
+    ) -> int:
         """Write a record that was last seen at ``version`` (0: it is new). Returns its new version, 0 if it was changed
-        by somebody else since. Raises ``LeaseLost`` where ``epoch`` is given and no longer the lease's.
+        by somebody else since. ``change`` tells of it in the same step.
+
+        Raises ``LeaseLost`` where ``epoch`` is given and no longer the lease's.
         """
         keys = [self._keys.state, self._keys.replays, self._keys.replays_open, self._keys.replays_totals]
+        keys.append(self._keys.changes)
         args = [replay.id, version, msgspec.json.encode(replay), int(replay.is_open), "" if epoch is None else epoch]
+        args += ("" if change is None else encode(change), KEPT_CHANGES)
         try:
             return int(await self._store.script("replay", keys, args))
         except ResponseError as error:

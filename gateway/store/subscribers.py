@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.store.changes import KEPT, Change, encode
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 
@@ -43,10 +44,14 @@ class StoredSubscribers:
         found: bytes | None = await self._store.call("HGET", self._keys[0].subscribers, name)
         return found
 
-    async def swap(self, name: str, before: bytes | None, after: bytes | None) -> bool:
-        """Replace ``before`` by ``after``; ``None`` stands for "there is none". False if somebody else was faster."""
-        keys = [self._keys[0].state, self._keys[0].subscribers]
-        done, _ = await self._store.script("subscribers", keys, [name, before or b"", after or b""])
+    async def swap(self, name: str, before: bytes | None, after: bytes | None, change: Change) -> bool:
+        """Replace ``before`` by ``after``, with the entry that tells of it; ``None`` stands for "there is none".
+
+        False if somebody else was faster; then nothing is told.
+        """
+        keys = [self._keys[0].state, self._keys[0].subscribers, self._keys[0].changes]
+        args = [name, before or b"", after or b"", encode(change), KEPT]
+        done, _ = await self._store.script("subscribers", keys, args)
         return bool(done)
 
     async def forget(self, name: str) -> bool:

@@ -26,13 +26,16 @@ from gateway.operate.access import Access
 from gateway.operate.api import api_routes, exception_handlers, openapi_config
 from gateway.operate.dashboard import page_routes
 from gateway.operate.desk import Desk
+from gateway.operate.gate import Door
 from gateway.operate.health import health_routes
 from gateway.operate.metrics import metrics_routes
+from gateway.operate.refusals import count_refused
 from gateway.operate.replaying import ReplayDesk
 from gateway.store.connection import Store
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.layout import Keys, partition_of, tags
 from gateway.store.log import Batch, Kept, KeptRequest, NewEvent, PartitionLog
+from gateway.store.visits import VisitBook
 from gateway.store.parked import Change, SubscriberStore
 from schemas.event import FAMILY_OF, SCHEMA_VERSION, Event, Provenance, event_id
 from schemas.timestamps import format_ms
@@ -97,18 +100,21 @@ class Office:
                 Token(name="grafana", role="read", secret_sha256=hash_token(READ_TOKEN)),
                 Token(name="ops", role="operate", secret_sha256=hash_token(OPERATE_TOKEN)),
             ],
-            monotonic=lambda: self.clock_s,
+            VisitBook(self.store, self.keys[0]),
+            wall_ms=lambda: self.now_ms,
             secure_cookie=False,
         )
+        self.door = Door(self.access, monotonic=lambda: self.clock_s)
         self.app = Litestar(
             [
                 *health_routes(self.readiness),
-                *api_routes(self.desk, self.access),
-                *metrics_routes(self.desk, self.access),
-                *page_routes(self.desk, self.access, self.replay_desk),
+                *api_routes(self.desk, self.door),
+                *metrics_routes(self.desk, self.door),
+                *page_routes(self.desk, self.door, self.replay_desk),
             ],
-            openapi_config=openapi_config(self.access),
+            openapi_config=openapi_config(self.door),
             exception_handlers=exception_handlers(),
+            after_exception=[count_refused(self.desk.sight.refused_changes)],
         )
         self.nobody = self.client(None)
         self.reader = self.client(READ_TOKEN)

@@ -2,11 +2,13 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.config import Config, Token, hash_token, load
 from gateway.operate.access import Access
+from gateway.operate.changes import Actor
 from gateway.operate.refusals import Refused
 from gateway.reloading import Reloader, changes, needs_restart
 from tests.operate.staff import settings, staff
@@ -32,6 +34,10 @@ def read(tmp_path: Path, text: str, **env: str) -> Config:
     """A configuration of this text."""
     (tmp_path / "gateway.toml").write_text(text)
     return load(tmp_path / "gateway.toml", {**ENV, **env})
+
+
+async def untold(_who: Actor, _before: dict[str, Any], _after: dict[str, Any]) -> None:
+    """No audit log."""
 
 
 def test_a_changed_secret_is_a_change_though_the_file_is_the_same(tmp_path: Path) -> None:
@@ -82,9 +88,10 @@ def test_what_needs_a_restart_does_not_change_by_a_reload(tmp_path: Path) -> Non
         replace_sources=given.append,
         replace_tokens=given.append,
         replace_subscribers=subscribers,
+        tell=untold,
     )
     for _ in range(2):
-        answer = asyncio.run(reloader.reload(dry_run=False, who="test"))
+        answer = asyncio.run(reloader.reload(dry_run=False, who=Actor(name="test", role="operate")))
         assert answer.restart == ["gateway.max_body", "store.url"], "said again until it is done"
     assert len(given) == 6
     for config in given:
@@ -121,18 +128,19 @@ def test_a_file_with_a_mistake_changes_nothing(tmp_path: Path, text: str | None,
         replace_sources=given.append,
         replace_tokens=given.append,
         replace_subscribers=subscribers,
+        tell=untold,
     )
     if text is None:
         (tmp_path / "gateway.toml").unlink()
     else:
         (tmp_path / "gateway.toml").write_text(text)
     with pytest.raises(Refused, match="nothing was changed") as refusal:
-        asyncio.run(reloader.reload(dry_run=dry_run, who="test"))
+        asyncio.run(reloader.reload(dry_run=dry_run, who=Actor(name="test", role="operate")))
     assert words in str(refusal.value)
     assert str(tmp_path) not in str(refusal.value)
     assert given == []
     (tmp_path / "gateway.toml").write_text(FIRST.partition("[subscribers")[0])  # sources alone are something
-    answer = asyncio.run(reloader.reload(dry_run=False, who="test"))
+    answer = asyncio.run(reloader.reload(dry_run=False, who=Actor(name="test", role="operate")))
     assert [(each.what, each.change) for each in answer.changes] == [("subscribers.crm", "removed")]
     assert len(given) == 3
 

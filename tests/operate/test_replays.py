@@ -42,7 +42,7 @@ class Counter:
             random_bytes=self.random_bytes,
         )
         self.app = Litestar(
-            api_routes(at.desk, at.access, replays.routes(desk)), exception_handlers=exception_handlers()
+            api_routes(at.desk, at.door, replays.routes(desk)), exception_handlers=exception_handlers()
         )
         self.replays = Replays(at.store, at.keys[0])
 

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.store.changes import Change as Told
+from gateway.store.changes import Changes
 from gateway.store.parked import Change, Parked, SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
 from tests.support.delivering import Rig, rig
+
+CHANGE = Told(at_ms=1, who="ops", role="operate", what="subscriber.change", subject="crm")
 
 
 def test_a_change_counts_only_if_nobody_was_faster(tmp_path: Path) -> None:
@@ -17,14 +21,16 @@ def test_a_change_counts_only_if_nobody_was_faster(tmp_path: Path) -> None:
         async with rig(tmp_path) as at:
             stored = StoredSubscribers(at.store, [at.keys])
             assert (await stored.read()).version == 0
-            assert await stored.swap("crm", None, b'{"a":1}')
-            assert not await stored.swap("crm", None, b'{"a":2}'), "it was there already"
-            assert await stored.swap("crm", b'{"a":1}', b'{"a":3}')
-            assert not await stored.swap("crm", b'{"a":1}', None), "it was changed meanwhile"
+            assert await stored.swap("crm", None, b'{"a":1}', CHANGE)
+            assert not await stored.swap("crm", None, b'{"a":2}', CHANGE), "it was there already"
+            assert await stored.swap("crm", b'{"a":1}', b'{"a":3}', CHANGE)
+            assert not await stored.swap("crm", b'{"a":1}', None, CHANGE), "it was changed meanwhile"
             found = await stored.read()
             assert (found.version, found.settings) == (2, {"crm": b'{"a":3}'})
-            assert await stored.swap("crm", b'{"a":3}', None)
+            assert await stored.swap("crm", b'{"a":3}', None, CHANGE)
             assert (await stored.version(), await stored.get("crm")) == (3, None)
+            told = await Changes(at.store, at.keys).list(None, 10)
+            assert [each.change for each in told] == [CHANGE] * 3, "told of what was done, and of nothing else"
 
     asyncio.run(run())
 

@@ -15,6 +15,7 @@ from gateway.operate.api.documented import (
     documented,
 )
 from gateway.operate.desk import Desk
+from gateway.operate.gate import actor
 from gateway.operate.views import DeadMoved, DeadOrder, DeadPage
 
 _ORDER_ANSWERS = documented(BAD_REQUEST, NOT_FOUND, CONFLICT, UNAVAILABLE)
@@ -47,7 +48,7 @@ def routes(desk: Desk) -> list[Any]:
     )
     async def retry(data: JSONBody[DeadOrder], request: Request[Any, Any, Any]) -> DeadMoved:
         """They are due at once. With `dry_run` nothing changes."""
-        return await desk.move_dead("retry", data, request.user.name)
+        return await desk.move_dead("retry", data, actor(request))
 
     @post(
         "/dead/drop",
@@ -58,6 +59,6 @@ def routes(desk: Desk) -> list[Any]:
     )
     async def drop(data: JSONBody[DeadOrder], request: Request[Any, Any, Any]) -> DeadMoved:
         """They are counted as discarded, for good. With `dry_run` nothing changes."""
-        return await desk.move_dead("drop", data, request.user.name)
+        return await desk.move_dead("drop", data, actor(request))
 
     return [dead, retry, drop]

@@ -14,11 +14,10 @@ from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from gateway import problems
-from gateway.operate.access import Access
 from gateway.operate.api import examples
 from gateway.operate.api.bodies import OPTIONAL, body_schemas
 from gateway.operate.api.examples_overview import EVENT as EXAMPLE
-from gateway.operate.gate import COOKIE, gate
+from gateway.operate.gate import Door, gate
 from gateway.operate.refusals import SECURITY_HEADERS, exception_handlers
 from gateway.problems import Problem
 
@@ -33,7 +32,7 @@ OPEN = ("/healthz", "/readyz")
 """The described paths that need no token."""
 
 
-def openapi_config(access: Access) -> OpenAPIConfig:
+def openapi_config(door: Door) -> OpenAPIConfig:
     """The description, behind the same gate as what it describes."""
     return OpenAPIConfig(
         title="Webhook gateway",
@@ -46,7 +45,7 @@ def openapi_config(access: Access) -> OpenAPIConfig:
                 "session": SecurityScheme(
                     type="apiKey",
                     security_scheme_in="cookie",
-                    name=COOKIE,
+                    name=door.cookie,
                     description="A browser that logged in; changes need the header x-csrf-token too.",
                 ),
             }
@@ -56,7 +55,7 @@ def openapi_config(access: Access) -> OpenAPIConfig:
         openapi_router=Router(
             "/schema",
             route_handlers=[],
-            guards=[gate(access)],
+            guards=[gate(door)],
             exception_handlers=exception_handlers(),
             include_in_schema=False,
             response_headers=SECURITY_HEADERS,

@@ -23,7 +23,7 @@ After = Annotated[
 
 
 def documented(*refusals: Problem) -> dict[int, ResponseSpec]:
-    """Those given, and the two that the gate answers everywhere."""
+    """Those given, and the three that the gate answers everywhere."""
     return {
         each.status: ResponseSpec(
             Body,
@@ -31,5 +31,5 @@ def documented(*refusals: Problem) -> dict[int, ResponseSpec]:
             media_type="application/problem+json",
             generate_examples=False,
         )
-        for each in (problems.NO_TOKEN, problems.FORBIDDEN, *refusals)
+        for each in (problems.NO_TOKEN, problems.FORBIDDEN, problems.TOO_MANY_TRIES, *refusals)
     }

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from gateway.operate.api.documented import BAD_REQUEST, UNAVAILABLE, documented
 from gateway.operate.api.reading import read_order
+from gateway.operate.gate import actor
 from gateway.reloading import Reloaded, Reloader
 
 
@@ -33,6 +34,6 @@ def routes(reloader: Reloader) -> list[Any]:
 
         What needs a restart is named. A file with mistakes changes nothing and is answered with all of them.
         """
-        return await reloader.reload(dry_run=read_order(body, ReloadOrder).dry_run, who=request.user.name)
+        return await reloader.reload(dry_run=read_order(body, ReloadOrder).dry_run, who=actor(request))
 
     return [reload]

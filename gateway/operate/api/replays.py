@@ -7,6 +7,7 @@ from litestar.params import PathParameter, RawBody
 
 from gateway.operate.api.documented import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, After, Limit, documented
 from gateway.operate.api.reading import read_order
+from gateway.operate.gate import actor
 from gateway.operate.replay_views import ReplayAnswer, ReplayItem, ReplayOrder, ReplayPage
 from gateway.operate.replaying import ReplayDesk
 
@@ -51,7 +52,7 @@ def routes(replays: ReplayDesk) -> list[Any]:
         is about the log as it is at this moment, and survives restarts: after a crash a few events may come twice. It
         is in no account. Every mistake in the order is named at once.
         """
-        return await replays.order(read_order(body, ReplayOrder), request.user.name)
+        return await replays.order(read_order(body, ReplayOrder), actor(request))
 
     @post(
         "/replays/{replay_id:str}/cancel",
@@ -62,7 +63,7 @@ def routes(replays: ReplayDesk) -> list[Any]:
     )
     async def cancel(replay_id: Id, request: Asked) -> ReplayItem:
         """It stops within a second or two; what was sent is counted. It can be resumed."""
-        return await replays.cancel(replay_id, request.user.name)
+        return await replays.cancel(replay_id, actor(request))
 
     @post(
         "/replays/{replay_id:str}/resume",
@@ -74,6 +75,6 @@ def routes(replays: ReplayDesk) -> list[Any]:
     async def resume(replay_id: Id, request: Asked) -> ReplayItem:
         """One that was cancelled, that stopped because its target takes nothing, or that could not run: it goes on from
         where it stopped."""
-        return await replays.resume(replay_id, request.user.name)
+        return await replays.resume(replay_id, actor(request))
 
     return [page, one, create, cancel, resume]

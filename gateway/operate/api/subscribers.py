@@ -8,6 +8,7 @@ from litestar.params import PathParameter, QueryParameter, RawBody
 from gateway import problems
 from gateway.operate.api.documented import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, documented
 from gateway.operate.api.reading import read_object, read_order
+from gateway.operate.gate import actor
 from gateway.operate.refusals import Refused
 from gateway.operate.subscriber_views import (
     PauseOrder,
@@ -56,7 +57,7 @@ def routes(subscribers: Subscribers, trial: Trial) -> list[Any]:
         Secrets are given by reference. Without `secrets` one is made, kept in a file of the data directory and told in
         this answer, once. Every mistake is named at once. Deliveries begin within a second or two.
         """
-        return await subscribers.create(read_object(body), request.user.name)
+        return await subscribers.create(read_object(body), actor(request))
 
     @patch(
         "/subscribers/{name:str}",
@@ -69,7 +70,7 @@ def routes(subscribers: Subscribers, trial: Trial) -> list[Any]:
 
         Attempts on the wire end with the old settings; nothing is lost or sent twice because of it.
         """
-        return await subscribers.change(name, read_object(body), request.user.name)
+        return await subscribers.change(name, read_object(body), actor(request))
 
     @delete(
         "/subscribers/{name:str}",
@@ -86,7 +87,7 @@ def routes(subscribers: Subscribers, trial: Trial) -> list[Any]:
         ] = False,
     ) -> SubscriberDeleted:
         """Without `forget` its state is kept and shown as not configured; made again, it goes on where it stopped."""
-        return await subscribers.delete(name, request.user.name, forget=forget)
+        return await subscribers.delete(name, actor(request), forget=forget)
 
     @post(
         "/subscribers/{name:str}/pause",
@@ -97,7 +98,7 @@ def routes(subscribers: Subscribers, trial: Trial) -> list[Any]:
     )
     async def pause(name: Name, body: RawBody, request: Asked) -> SubscriberItem:
         """What comes waits in the log, and no attempt is used up. Takes a second or two, and outlives restarts."""
-        return await subscribers.pause(name, read_order(body, PauseOrder).reason, request.user.name)
+        return await subscribers.pause(name, read_order(body, PauseOrder).reason, actor(request))
 
     @post(
         "/subscribers/{name:str}/resume",
@@ -108,7 +109,7 @@ def routes(subscribers: Subscribers, trial: Trial) -> list[Any]:
     )
     async def resume(name: Name, request: Asked) -> SubscriberItem:
         """Also one that was disabled because it answered 410."""
-        return await subscribers.resume(name, request.user.name)
+        return await subscribers.resume(name, actor(request))
 
     @post(
         "/subscribers/{name:str}/test",

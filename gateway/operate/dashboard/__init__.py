@@ -4,33 +4,33 @@ from typing import Any
 
 from litestar import Router
 
-from gateway.operate.access import Access
-from gateway.operate.dashboard import lists, login, pages, replays
+from gateway.operate.dashboard import changes, lists, login, pages, replays
 from gateway.operate.dashboard.rendering import exception_handlers
 from gateway.operate.desk import Desk
-from gateway.operate.gate import gate
+from gateway.operate.gate import Door, gate
 from gateway.operate.replaying import ReplayDesk
 
 MAX_BODY_BYTES = 64 * 1024
 
 
-def page_routes(desk: Desk, access: Access, replay_desk: ReplayDesk) -> list[Any]:
+def page_routes(desk: Desk, door: Door, replay_desk: ReplayDesk) -> list[Any]:
     """All pages, behind the gate; and the way in, before it."""
-    check = gate(access)
+    check = gate(door)
     shared: dict[str, Any] = {
         "exception_handlers": exception_handlers(),
         "request_max_body_size": MAX_BODY_BYTES,
         "include_in_schema": False,
     }
     return [
-        Router("/login", route_handlers=login.open_routes(access), **shared),
+        Router("/login", route_handlers=login.open_routes(desk, door), **shared),
         Router(
             "/",
             route_handlers=[
                 *pages.routes(desk),
                 *lists.routes(desk),
                 *replays.routes(desk, replay_desk),
-                *login.closed_routes(access),
+                *changes.routes(desk),
+                *login.closed_routes(desk, door),
             ],
             guards=[check],
             **shared,

@@ -10,6 +10,7 @@ from litestar.response import Redirect
 from gateway.operate.access import may
 from gateway.operate.dashboard.rendering import HEADERS, page, who
 from gateway.operate.desk import Desk
+from gateway.operate.gate import actor
 from gateway.operate.troubles import does
 from gateway.operate.views import DeadOrder
 from gateway.store.quarantine import Shelf
@@ -49,7 +50,7 @@ def routes(desk: Desk) -> list[Any]:
             ids=[data["id"]] if data.get("id") else None,
             dry_run=data.get("sure") != "yes",
         )
-        moved = await desk.move_dead(word, wanted, who(request).name)
+        moved = await desk.move_dead(word, wanted, actor(request))
         if not moved.dry_run:
             return Redirect("/dead", status_code=303, headers=HEADERS)
         return page("confirm.html", me=who(request), section="dead", word=word, order=wanted, moved=moved)

@@ -9,6 +9,7 @@ from litestar.response import Redirect
 from gateway.operate.access import may
 from gateway.operate.dashboard.rendering import HEADERS, page, who
 from gateway.operate.desk import Desk
+from gateway.operate.gate import actor
 from gateway.operate.replaying import ReplayDesk
 
 PER_PAGE = 50
@@ -38,12 +39,12 @@ def routes(desk: Desk, replays: ReplayDesk) -> list[Any]:
 
     @post("/replays/cancel", media_type=MediaType.HTML, status_code=200)
     async def cancel(data: Form, request: Asked) -> Redirect:
-        await replays.cancel(data.get("id", ""), who(request).name)
+        await replays.cancel(data.get("id", ""), actor(request))
         return Redirect("/replays", status_code=303, headers=HEADERS)
 
     @post("/replays/resume", media_type=MediaType.HTML, status_code=200)
     async def resume(data: Form, request: Asked) -> Redirect:
-        await replays.resume(data.get("id", ""), who(request).name)
+        await replays.resume(data.get("id", ""), actor(request))
         return Redirect("/replays", status_code=303, headers=HEADERS)
 
     return [listed, cancel, resume]

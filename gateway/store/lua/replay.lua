@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- Write the record of one replay, if it is as the caller last saw it.
 --
--- KEYS  1 state   2 replays   3 open   4 totals
+-- KEYS  1 state   2 replays   3 open   4 totals   5 changes
 -- ARGV  1 id   2 version as the caller knows it, 0 for none   3 JSON
 --       4 '1' if it is to run from now on, '0' if not   5 epoch of the lease, or '' from who needs none
+--       6 the entry for changes, '' for none   7 how many entries are kept
 --
 -- What its counts have grown by since the last time is added to the totals in the same step, so that nothing is counted
 -- twice, and the totals stay when the record goes.
@@ -29,4 +30,5 @@ for _, name in ipairs({'delivered', 'requeued', 'failed', 'attempts'}) do
 end
 redis.call('HSET', replays, id, new .. ' ' .. ARGV[3])
 redis.call(ARGV[4] == '1' and 'SADD' or 'SREM', open, id)
+if ARGV[6] ~= '' then redis.call('XADD', KEYS[5], 'MAXLEN', ARGV[7], '*', 'c', ARGV[6]) end
 return new
