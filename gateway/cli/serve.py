@@ -78,7 +78,6 @@ async def _serve(
     import uvicorn
 
     from gateway.app import Gateway
-    from gateway.intake.wire import Protocol
 
     address: tuple[str, int] = bound.getsockname()[:2]
     gateway = Gateway(config, role=role, listen=address)
@@ -93,7 +92,7 @@ async def _serve(
     server = Server(
         uvicorn.Config(
             gateway.asgi,
-            http=Protocol,
+            http=gateway.edge.protocol,
             ws="none",
             lifespan="off",
             access_log=False,  # it would log paths, which may hold tokens
@@ -101,7 +100,6 @@ async def _serve(
             proxy_headers=False,  # it believes any loopback peer; `trusted_proxies` decides, in intake/addresses.py
             date_header=False,
             log_config=None,
-            timeout_keep_alive=75,
             timeout_graceful_shutdown=5,
             h11_max_incomplete_event_size=None,
         )
@@ -135,7 +133,7 @@ async def _serve(
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 50, 100)
-        _banner(gateway, address, as_json=as_json)
+        await _banner(gateway, address, as_json=as_json)
         await server.serve(sockets=[bound])
     finally:
         await gateway.stop()
@@ -154,11 +152,11 @@ async def _until(work: Any, stopping: asyncio.Event) -> None:
         task.result()
 
 
-def _banner(gateway: Any, address: tuple[str, int], *, as_json: bool) -> None:
+async def _banner(gateway: Any, address: tuple[str, int], *, as_json: bool) -> None:
     config = gateway.config
     host, port = address
     base = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared, not bound
-    dashboard = gateway.access.new_login(base)
+    dashboard = await gateway.access.new_login(base)
     fsync = gateway.store.live_settings.get("appendfsync")
     if as_json:
         print_json(

@@ -70,6 +70,8 @@ class Dispatcher:
         self._applying = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._wanted, self._unwanted = asyncio.Event(), asyncio.Event()
+        self._wanted.set()
         self._live: dict[str, Lane] = {}
         self._live_seq = 0
         self._joined = asyncio.Event()
@@ -81,6 +83,14 @@ class Dispatcher:
     def start(self) -> None:
         """Begin as soon as the lease can be had."""
         self._task = asyncio.create_task(self._run_forever(), name="dispatcher")
+
+    def want(self, wanted: bool) -> None:
+        """Deliver from this partition when the lease can be had; or leave it to another process."""
+        for event, is_so in ((self._wanted, wanted), (self._unwanted, not wanted)):
+            if is_so:
+                event.set()
+            else:
+                event.clear()
 
     async def stop(self) -> None:
         """Hand over: running attempts are settled, the rest stays where the log has it, the lease is given back."""
@@ -122,6 +132,7 @@ class Dispatcher:
     async def _run_forever(self) -> None:
         while True:
             try:
+                await self._wanted.wait()
                 held = await self._take_lease()
                 if not held.ours:
                     await asyncio.sleep(min(1.0, max(0.05, held.left_ms / 1000)))
@@ -145,7 +156,7 @@ class Dispatcher:
             raise
 
     async def _deliver(self, epoch: int) -> None:
-        tasks: list[asyncio.Task[None]] = []
+        tasks: list[asyncio.Task[Any]] = []
         try:
             async with self._applying:
                 self._epoch, self._live, self._live_seq = epoch, {}, 0
@@ -165,6 +176,7 @@ class Dispatcher:
                 asyncio.create_task(self._read_live(), name="live reader"),
                 asyncio.create_task(self._catch_up(), name="catch-up reader"),
                 asyncio.create_task(self._bound_lag(), name="max_lag"),
+                asyncio.create_task(self._unwanted.wait(), name="another's share"),
             ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

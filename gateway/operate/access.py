@@ -4,8 +4,9 @@ A *token* is for programs: it comes with every request. A *session* is for brows
 15 minutes, opens it, and from then on a cookie stands for it. So no token is ever in a URL that lasts. Roles: ``read``
 may look, ``operate`` may also change things and see bodies as they came.
 
-Only hashes are kept: of tokens, of login links and of sessions. Whoever reads this process's memory by accident (a log
-line, a traceback) finds nothing to use.
+Only hashes are kept: of tokens here, of login links and of sessions in the store, where every process finds them and
+each link is used up once for all. Whoever reads either by accident (a log line, a backup) finds nothing to use. While
+the store is away, a session that was seen here before is still known.
 """
 
 import hmac
@@ -20,7 +21,8 @@ import msgspec
 import structlog
 
 from gateway.config import Token, hash_token
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, StoreUnavailable
+from gateway.store.visits import MOST, Visit, VisitBook
 
 log = structlog.get_logger("gateway.operate")
 
@@ -28,10 +30,9 @@ Role = Literal["read", "operate"]
 
 LOGIN_TTL_S = 15 * 60.0
 SESSION_TTL_S = 12 * 3_600.0
-MAX_SESSIONS = 256
-"""More browsers than anybody has; beyond it the session that ends first makes room."""
-
-MAX_LOGINS = 64
+SKEW_S = 60.0
+"""By how much the clocks of two machines may differ. What ends later than it ever could is from before a clock jumped
+back, and counts as ended."""
 
 SECRET_BYTES = 32
 SHORTEST_TOKEN = 16
@@ -44,8 +45,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     role: Role
     csrf_token: str
-    """What every form and script of our pages sends along, and no other site can know."""
-    ends_s: float
+    """What every form and script of our pages sends along, and no other site can know. It is derived from the secret
+    in the cookie, so it is kept nowhere."""
+    ends_ms: int
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,34 +55,35 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     role: Role
+    token: Token | None = None
+    """The one that was sent."""
     session: Session | None = None
     """``None`` for a token."""
 
 
 class Access:
-    """All tokens, login links and sessions of one process."""
+    """All tokens, login links and sessions, as one process sees them. What asks the store raises ``StoreUnavailable``."""
 
     def __init__(
         self,
         tokens: Sequence[Token],
+        book: VisitBook,
         *,
-        monotonic: Callable[[], float],
+        wall_ms: Callable[[], int],
         secure_cookie: bool,
         new_secret: Callable[[], str] = lambda: secrets.token_urlsafe(SECRET_BYTES),
     ) -> None:
         """``secure_cookie``: the pages are served over https, so the cookie must not travel otherwise."""
         self._tokens = tuple(tokens)
-        self._monotonic = monotonic
+        self._book = book
+        self._wall_ms = wall_ms
         self._new_secret = new_secret
-        self._logins: dict[bytes, float] = {}
-        self._sessions: dict[bytes, Session] = {}
+        self._seen: dict[bytes, Visit] = {}
         self.secure_cookie = secure_cookie
 
     def replace(self, tokens: Sequence[Token]) -> None:
         """From now on these tokens count. Sessions that a token opened end, unless it is still there as it was."""
-        ended = {token.name for token in self._tokens if token not in tokens}
         self._tokens = tuple(tokens)
-        self._sessions = {key: session for key, session in self._sessions.items() if session.name not in ended}
 
     def by_token(self, secret: str) -> Identity | None:
         """Whose token this is. Every token is compared in full, so the time says nothing about how near it came."""
@@ -88,59 +91,83 @@ class Access:
         found: Identity | None = None
         for token in self._tokens:
             if hmac.compare_digest(given, token.secret_sha256):
-                found = Identity(name=token.name, role=token.role)
+                found = Identity(name=token.name, role=token.role, token=token)
         return found
 
-    def new_login(self, base_url: str) -> str:
+    async def new_login(self, base_url: str) -> str:
         """A link that opens one session of role operate, once, within 15 minutes."""
-        self._forget_old()
-        while len(self._logins) >= MAX_LOGINS:
-            del self._logins[next(iter(self._logins))]
-        nonce = self._new_secret()
-        self._logins[hash_token(nonce)] = self._monotonic() + LOGIN_TTL_S
+        nonce, now_ms = self._new_secret(), self._wall_ms()
+        visit = Visit(ends_ms=now_ms + round(LOGIN_TTL_S * 1000))
+        await self._book.keep("login", hash_token(nonce), visit, now_ms)
         return f"{base_url.rstrip('/')}/login/{nonce}"
 
-    def is_login(self, nonce: str) -> bool:
+    async def is_login(self, nonce: str) -> bool:
         """Whether the link is still good. Asking does not use it up: previews of links ask."""
-        self._forget_old()
-        return hash_token(nonce) in self._logins
+        return self._lasts(await self._book.find("login", hash_token(nonce)), LOGIN_TTL_S)
 
-    def use_login(self, nonce: str) -> str | None:
+    async def use_login(self, nonce: str) -> str | None:
         """Use a login link up. Returns the session's secret for the cookie, or ``None`` if the link is not good."""
-        self._forget_old()
-        if self._logins.pop(hash_token(nonce), None) is None:
+        if not await self.is_login(nonce) or not await self._book.remove("login", hash_token(nonce)):
             return None
-        return self.open_session(Identity(name="login link", role="operate"))
+        return await self.open_session(Identity(name="login link", role="operate"))
 
-    def open_session(self, identity: Identity) -> str:
-        """A session with the name and role of ``identity``. Returns its secret for the cookie."""
-        self._forget_old()
-        while len(self._sessions) >= MAX_SESSIONS:
-            del self._sessions[min(self._sessions, key=lambda key: self._sessions[key].ends_s)]
-        secret = self._new_secret()
-        self._sessions[hash_token(secret)] = Session(
+    async def open_session(self, identity: Identity) -> str:
+        """A session with the name and role of ``identity``, for as long as its token is there. Returns its secret for
+        the cookie.
+        """
+        secret, now_ms = self._new_secret(), self._wall_ms()
+        visit = Visit(
+            ends_ms=now_ms + round(SESSION_TTL_S * 1000),
             name=identity.name,
             role=identity.role,
-            csrf_token=self._new_secret(),
-            ends_s=self._monotonic() + SESSION_TTL_S,
+            proof=_proof(secret, identity.token) if identity.token else "",
         )
+        await self._book.keep("session", hash_token(secret), visit, now_ms)
         return secret
 
-    def by_session(self, secret: str) -> Identity | None:
-        """Whose session this is; ``None`` if there is none or it has ended."""
-        session = self._sessions.get(hash_token(secret))
-        if session is None or session.ends_s <= self._monotonic():
+    async def by_session(self, secret: str) -> Identity | None:
+        """Whose session this is; ``None`` if there is none, it has ended, or its token is no longer there."""
+        key = hash_token(secret)
+        visit = await self._find(key)
+        if visit is None or not self._lasts(visit, SESSION_TTL_S):
             return None
-        return Identity(name=session.name, role=session.role, session=session)
+        if visit.proof and not any(hmac.compare_digest(visit.proof, _proof(secret, each)) for each in self._tokens):
+            return None
+        session = Session(
+            name=visit.name,
+            role=visit.role,
+            csrf_token=hmac.digest(secret.encode("utf-8", "surrogateescape"), b"csrf", "sha256").hex(),
+            ends_ms=visit.ends_ms,
+        )
+        return Identity(name=visit.name, role=visit.role, session=session)
 
-    def close_session(self, secret: str) -> None:
-        """Log out."""
-        self._sessions.pop(hash_token(secret), None)
+    async def close_session(self, secret: str) -> None:
+        """Log out, everywhere."""
+        self._seen.pop(hash_token(secret), None)
+        await self._book.remove("session", hash_token(secret))
 
-    def _forget_old(self) -> None:
-        now_s = self._monotonic()
-        self._logins = {key: ends_s for key, ends_s in self._logins.items() if ends_s > now_s}
-        self._sessions = {key: session for key, session in self._sessions.items() if session.ends_s > now_s}
+    async def _find(self, key: bytes) -> Visit | None:
+        known = self._seen.pop(key, None)
+        try:
+            found = await self._book.find("session", key)
+        except StoreUnavailable:
+            if known is None:
+                raise
+            found = known
+        if found is not None:
+            while len(self._seen) >= MOST["session"]:
+                del self._seen[next(iter(self._seen))]  # the one that was seen longest ago
+            self._seen[key] = found
+        return found
+
+    def _lasts(self, visit: Visit | None, ttl_s: float) -> bool:
+        return visit is not None and 0 < visit.ends_ms - self._wall_ms() <= (ttl_s + SKEW_S) * 1000
+
+
+def _proof(secret: str, token: Token) -> str:
+    """What ties a session to its token, and tells nothing about it to who does not have the session's secret."""
+    told = msgspec.json.encode([token.name, token.role, token.secret_sha256])
+    return hmac.digest(secret.encode("utf-8", "surrogateescape"), told, "sha256").hex()
 
 
 def may(identity: Identity, role: Role) -> bool:

@@ -35,8 +35,8 @@ from gateway.store.connection import Store
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.layout import Keys, partition_of, tags
 from gateway.store.log import Batch, Kept, KeptRequest, NewEvent, PartitionLog
-from gateway.store.visits import VisitBook
 from gateway.store.parked import Change, SubscriberStore
+from gateway.store.visits import VisitBook
 from schemas.event import FAMILY_OF, SCHEMA_VERSION, Event, Provenance, event_id
 from schemas.timestamps import format_ms
 

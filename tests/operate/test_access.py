@@ -1,16 +1,18 @@
-"""Tokens, login links and sessions, without HTTP."""
+"""Tokens, login links and sessions, without HTTP, on a real store."""
 
+import asyncio
 import stat
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from gateway.config import Token, hash_token
-from gateway.errors import ConfigError
+from gateway.config import StoreSettings, Token, hash_token
+from gateway.errors import ConfigError, StoreUnavailable
 from gateway.operate.access import (
     LOGIN_TTL_S,
-    MAX_SESSIONS,
     SESSION_TTL_S,
     Access,
     Identity,
@@ -18,35 +20,65 @@ from gateway.operate.access import (
     all_tokens,
     may,
 )
+from gateway.store.connection import Store
+from gateway.store.embedded import EmbeddedStore
+from gateway.store.layout import Keys
+from gateway.store.visits import MOST, VisitBook
+
+TOKENS = (
+    Token(name="grafana", role="read", secret_sha256=hash_token("reading")),
+    Token(name="ops", role="operate", secret_sha256=hash_token("operating")),
+)
+NOW_MS = 1_770_120_000_000
 
 
 class Clock:
-    """A clock that tests move."""
+    """A wall clock that tests move."""
 
     def __init__(self) -> None:
-        self.now_s = 1_000.0
+        self.now_ms = NOW_MS
 
-    def __call__(self) -> float:
-        return self.now_s
+    def __call__(self) -> int:
+        return self.now_ms
 
 
-def make(clock: Clock | None = None) -> Access:
-    """An access with one token of each role."""
-    return Access(
-        [
-            Token(name="grafana", role="read", secret_sha256=hash_token("reading")),
-            Token(name="ops", role="operate", secret_sha256=hash_token("operating")),
-        ],
-        monotonic=clock or Clock(),
-        secure_cookie=False,
-    )
+class Desk:
+    """Several processes' accesses on one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.clock = Clock()
+
+    def process(self, url: str | None = None) -> Access:
+        """One more process, with one token of each role."""
+        book = VisitBook(self.store if url is None else Store(self.store.settings, url), Keys("0"))
+        return Access(TOKENS, book, wall_ms=self.clock, secure_cookie=False)
+
+
+def run(settings: StoreSettings, story: Callable[[Desk], Awaitable[None]]) -> None:
+    """Play a story on an empty store."""
+
+    async def play() -> None:
+        store = Store(settings, EmbeddedStore(settings).url)
+        await store.call("FLUSHALL")
+        try:
+            await story(Desk(store))
+        finally:
+            await store.close()
+
+    asyncio.run(play())
+
+
+def make() -> Access:
+    """An access whose store nobody asks."""
+    return Access(TOKENS, VisitBook(cast("Store", None), Keys("0")), wall_ms=Clock(), secure_cookie=False)
 
 
 def test_a_token_is_known_by_its_secret_alone() -> None:
     """The secret gives name and role; a prefix, an empty text and other characters give nothing."""
     access = make()
-    assert access.by_token("operating") == Identity(name="ops", role="operate")
-    assert access.by_token("reading") == Identity(name="grafana", role="read")
+    assert access.by_token("operating") == Identity(name="ops", role="operate", token=TOKENS[1])
+    assert access.by_token("reading") == Identity(name="grafana", role="read", token=TOKENS[0])
     for wrong in ("", "operatin", "operating ", "öperating", "\udcff", hash_token("operating").hex()):
         assert access.by_token(wrong) is None
 
@@ -62,57 +94,141 @@ def test_operate_may_what_read_may_and_not_the_reverse() -> None:
     ]  # fmt: skip
 
 
-def test_a_login_link_opens_one_session_however_often_it_is_looked_at() -> None:
-    """Looking does not use it up; using it does."""
-    access = make()
-    nonce = access.new_login("http://127.0.0.1:8080/").removeprefix("http://127.0.0.1:8080/login/")
-    assert len(nonce) >= 43
-    assert all(access.is_login(nonce) for _ in range(3))
-    secret = access.use_login(nonce)
-    assert secret is not None
-    identity = access.by_session(secret)
-    assert identity is not None
-    assert identity.role == "operate"
-    assert not access.is_login(nonce)
-    assert access.use_login(nonce) is None
+def test_a_login_link_of_one_process_opens_one_session_in_any_however_often_it_is_looked_at(
+    store_settings: StoreSettings,
+) -> None:
+    """Looking does not use it up; of ten who use it at once in two processes one gets a session, good in both."""
+
+    async def story(at: Desk) -> None:
+        one, other = at.process(), at.process()
+        nonce = (await one.new_login("http://127.0.0.1:8080/")).removeprefix("http://127.0.0.1:8080/login/")
+        assert len(nonce) >= 43
+        assert all([await access.is_login(nonce) for access in (one, other, other)])
+        opened = await asyncio.gather(*[access.use_login(nonce) for access in (one, other) for _ in range(5)])
+        (secret,) = [each for each in opened if each is not None]
+        for access in (one, other, at.process()):
+            identity = await access.by_session(secret)
+            assert identity is not None
+            assert (identity.role, identity.name) == ("operate", "login link")
+            assert not await access.is_login(nonce)
+
+    run(store_settings, story)
 
 
-def test_a_login_link_ends_after_fifteen_minutes() -> None:
-    """Just before it is good, at the time it is not."""
-    clock = Clock()
-    access = make(clock)
-    first, second = (access.new_login("http://h").rpartition("/")[2] for _ in range(2))
-    clock.now_s += LOGIN_TTL_S - 1
-    assert access.use_login(first) is not None
-    clock.now_s += 1
-    assert not access.is_login(second)
-    assert access.use_login(second) is None
+def test_a_login_link_ends_after_fifteen_minutes(store_settings: StoreSettings) -> None:
+    """Just before it is good, at the time it is not, nor after the clock jumped back by a day."""
+
+    async def story(at: Desk) -> None:
+        access = at.process()
+        first, second = [(await access.new_login("http://h")).rpartition("/")[2] for _ in range(2)]
+        at.clock.now_ms -= 86_400_000
+        assert not await access.is_login(first)
+        at.clock.now_ms = NOW_MS + round(LOGIN_TTL_S * 1000) - 1
+        assert await access.use_login(first) is not None
+        at.clock.now_ms += 1
+        assert not await access.is_login(second)
+        assert await access.use_login(second) is None
+
+    run(store_settings, story)
 
 
-def test_a_session_ends_by_time_and_by_logging_out() -> None:
-    """After twelve hours, or when closed, its secret means nobody."""
-    clock = Clock()
-    access = make(clock)
-    kept, closed = (access.open_session(Identity(name="ops", role="read")) for _ in range(2))
-    access.close_session(closed)
-    assert access.by_session(closed) is None
-    clock.now_s += SESSION_TTL_S - 1
-    assert access.by_session(kept) is not None
-    clock.now_s += 1
-    assert access.by_session(kept) is None
+def test_a_session_ends_by_time_and_by_logging_out_anywhere(store_settings: StoreSettings) -> None:
+    """After twelve hours, or when closed in another process, its secret means nobody."""
+
+    async def story(at: Desk) -> None:
+        one, other = at.process(), at.process()
+        kept, closed = [await one.open_session(Identity(name="ops", role="read")) for _ in range(2)]
+        assert await other.by_session(closed) is not None
+        await one.close_session(closed)
+        assert await other.by_session(closed) is None
+        at.clock.now_ms += round(SESSION_TTL_S * 1000) - 1
+        assert await other.by_session(kept) is not None
+        at.clock.now_ms += 1
+        assert await other.by_session(kept) is None
+
+    run(store_settings, story)
 
 
-def test_sessions_are_bounded_and_the_oldest_makes_room() -> None:
-    """More logins than fit do not grow memory."""
-    clock = Clock()
-    access = make(clock)
-    secrets = []
-    for _ in range(MAX_SESSIONS + 1):
-        clock.now_s += 1
-        secrets.append(access.open_session(Identity(name="ops", role="operate")))
-    assert access.by_session(secrets[0]) is None
-    assert access.by_session(secrets[1]) is not None
-    assert access.by_session(secrets[-1]) is not None
+def test_sessions_are_bounded_and_the_oldest_makes_room(store_settings: StoreSettings) -> None:
+    """More logins than fit do not grow the store; those that have ended go first."""
+
+    async def story(at: Desk) -> None:
+        access = at.process()
+        secrets = []
+        for _ in range(MOST["session"] + 1):
+            at.clock.now_ms += 1_000
+            secrets.append(await access.open_session(Identity(name="ops", role="operate")))
+        assert await access.by_session(secrets[0]) is None
+        assert await access.by_session(secrets[1]) is not None
+        assert await access.by_session(secrets[-1]) is not None
+        assert await at.store.call("HLEN", "{0}:sessions") == MOST["session"]
+        at.clock.now_ms += round(SESSION_TTL_S * 1000)
+        await access.open_session(Identity(name="ops", role="operate"))
+        assert await at.store.call("HLEN", "{0}:sessions") == 1
+
+    run(store_settings, story)
+
+
+def test_what_the_store_keeps_of_links_and_sessions_opens_nothing(store_settings: StoreSettings) -> None:
+    """Neither secret stands there, nor the token, its hash or the token of the forms, nor is any of it a secret."""
+
+    async def story(at: Desk) -> None:
+        access = at.process()
+        nonce = (await access.new_login("http://h")).rpartition("/")[2]
+        operator = access.by_token("operating")
+        assert operator is not None
+        secret = await access.open_session(operator)
+        identity = await access.by_session(secret)
+        assert identity is not None
+        assert identity.session is not None
+        kept = [*await at.store.call("HGETALL", "{0}:logins"), *await at.store.call("HGETALL", "{0}:sessions")]
+        told = b" ".join(kept).decode()
+        for hidden in (nonce, secret, "operating", hash_token("operating").hex(), identity.session.csrf_token):
+            assert hidden not in told
+        for field in kept:
+            assert await access.by_session(field.decode()) is None
+            assert await access.use_login(field.decode()) is None
+
+    run(store_settings, story)
+
+
+def test_a_session_ends_with_its_token_in_every_process(store_settings: StoreSettings) -> None:
+    """Also in one that starts later; one whose token is still there stays, and so does one of a login link."""
+
+    async def story(at: Desk) -> None:
+        one, other = at.process(), at.process()
+        opened = {}
+        for word in ("reading", "operating"):
+            identity = one.by_token(word)
+            assert identity is not None
+            opened[word] = await one.open_session(identity)
+        opened["link"] = await one.open_session(Identity(name="login link", role="operate"))
+        assert all([await other.by_session(each) for each in opened.values()])
+        other.replace(TOKENS[:1])
+        assert await other.by_session(opened["operating"]) is None
+        assert await other.by_session(opened["reading"]) is not None
+        assert await other.by_session(opened["link"]) is not None
+        assert await one.by_session(opened["operating"]) is not None, "the control: there the token still counts"
+
+    run(store_settings, story)
+
+
+def test_a_session_that_was_seen_is_known_while_the_store_is_away(store_settings: StoreSettings) -> None:
+    """Pages then say what they can; one that was not seen here cannot be judged, which is no 401."""
+
+    async def story(at: Desk) -> None:
+        access, away = at.process(), at.process("unix:///nowhere/valkey.sock")
+        secret = await access.open_session(Identity(name="ops", role="read"))
+        seen = await access.by_session(secret)
+        assert seen is not None
+        with pytest.raises(StoreUnavailable):
+            await away.by_session(secret)
+        access._book = away._book
+        assert await access.by_session(secret) == seen
+        at.clock.now_ms += round(SESSION_TTL_S * 1000)
+        assert await access.by_session(secret) is None
+
+    run(store_settings, story)
 
 
 def test_the_admin_token_is_written_once_for_its_owner_alone(tmp_path: Path) -> None:

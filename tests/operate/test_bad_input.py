@@ -62,7 +62,7 @@ def test_no_body_brings_down_an_order(store_settings: StoreSettings) -> None:
 
     async def run() -> None:
         async with office(store_settings) as at:
-            browser, session = log_in(at)
+            browser, session = await log_in(at)
             async with browser:
                 for body, kind in BODIES:
                     headers: dict[str, Any] = {"content-type": kind}

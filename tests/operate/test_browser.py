@@ -51,7 +51,7 @@ def test_a_link_and_the_enter_key_lead_to_a_page_that_lives(store_settings: Stor
     async def run() -> None:
         async with office(store_settings) as at, served(at) as base:
             await at.log_event(0)
-            link = at.access.new_login(base)
+            link = await at.access.new_login(base)
             with browser(tmp_path) as page:
 
                 def enter() -> None:
@@ -76,7 +76,7 @@ def test_every_page_fits_a_phone_and_takes_the_colours_asked_for(store_settings:
     async def run() -> None:
         async with office(store_settings) as at, served(at) as base:
             paths = await fill(at)
-            link = at.access.new_login(base)
+            link = await at.access.new_login(base)
             with browser(tmp_path) as page:
 
                 def look() -> None:

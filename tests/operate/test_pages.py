@@ -77,7 +77,7 @@ def test_no_page_lets_anything_in_from_outside(store_settings: StoreSettings) ->
 
     async def run() -> None:
         async with office(store_settings) as at:
-            browser, _ = log_in(at)
+            browser, _ = await log_in(at)
             async with browser:
                 for path in [*await fill(at), "/nowhere/at/all", "/events/evt_0"]:
                     answer = await browser.get(path)
@@ -109,7 +109,7 @@ def test_a_replay_is_resumed_and_cancelled_from_its_page(store_settings: StoreSe
     async def run() -> None:
         async with office(store_settings) as at:
             await fill(at)
-            browser, session = log_in(at)
+            browser, session = await log_in(at)
             async with browser:
                 shown = (await browser.get("/replays")).text
                 assert "33 %" in shown
@@ -134,7 +134,7 @@ def test_hostile_text_stays_text(store_settings: StoreSettings) -> None:
 
     async def run() -> None:
         async with office(store_settings) as at:
-            browser, _ = log_in(at)
+            browser, _ = await log_in(at)
             async with browser:
                 shown = 0
                 for path in await fill(at):
@@ -157,7 +157,7 @@ def test_every_link_on_every_page_leads_somewhere(store_settings: StoreSettings)
 
     async def run() -> None:
         async with office(store_settings) as at:
-            browser, _ = log_in(at)
+            browser, _ = await log_in(at)
             async with browser:
                 seen: set[str] = set()
                 waiting = await fill(at)
@@ -182,7 +182,7 @@ def test_the_home_page_tells_the_equation(store_settings: StoreSettings) -> None
 
     async def run() -> None:
         async with office(store_settings) as at:
-            browser, _ = log_in(at)
+            browser, _ = await log_in(at)
             async with browser:
                 await bury(at, 2)
                 text = (await browser.get("/")).text
@@ -204,7 +204,7 @@ def test_empty_pages_carry_the_next_command(store_settings: StoreSettings) -> No
 
     async def run() -> None:
         async with office(store_settings) as at:
-            browser, _ = log_in(at)
+            browser, _ = await log_in(at)
             async with browser:
                 for path, command in (
                     ("/", "gateway urls"),
@@ -223,7 +223,7 @@ def test_one_link_one_login_however_often_it_is_previewed(store_settings: StoreS
 
     async def run() -> None:
         async with office(store_settings) as at:
-            link = at.access.new_login("http://gateway.test")
+            link = await at.access.new_login("http://gateway.test")
             async with at.client(None) as browser:
                 for _ in range(3):
                     preview = await browser.get(link)
@@ -252,7 +252,7 @@ def test_behind_https_the_cookie_is_secure(store_settings: StoreSettings) -> Non
         async with office(store_settings) as at:
             at.access.secure_cookie = True
             async with at.client(None) as browser:
-                answer = await browser.post(at.access.new_login("http://gateway.test"))
+                answer = await browser.post(await at.access.new_login("http://gateway.test"))
                 assert "; Secure" in answer.headers["set-cookie"]
 
     asyncio.run(run())
@@ -287,8 +287,8 @@ def test_dead_letters_are_retried_from_the_page_after_a_dry_run(store_settings: 
     async def run() -> None:
         async with office(store_settings) as at:
             await bury(at, 3)
-            browser, session = log_in(at)
-            reader, _ = log_in(at, "read")
+            browser, session = await log_in(at)
+            reader, _ = await log_in(at, "read")
             async with browser, reader:
                 form: dict[str, Any] = {"subscriber": "crm", "cause": "http_500", "csrf_token": session.csrf_token}
                 first = await browser.post("/dead/retry", data=form)
@@ -299,7 +299,7 @@ def test_dead_letters_are_retried_from_the_page_after_a_dry_run(store_settings: 
                 assert (await at.reader.get("/api/ledger")).json()["subscribers"]["crm"]["dead"] == 0
             async with office(store_settings) as other:
                 await bury(other, 1)
-                reader, _ = log_in(other, "read")
+                reader, _ = await log_in(other, "read")
                 async with reader:
                     text = (await reader.get("/dead")).text
                     assert 'action="/dead/retry"' not in text

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Config, Token, hash_token, load
-from gateway.operate.access import Access
+from gateway.config import Config, load
 from gateway.operate.changes import Actor
 from gateway.operate.refusals import Refused
 from gateway.reloading import Reloader, changes, needs_restart
@@ -143,28 +142,6 @@ def test_a_file_with_a_mistake_changes_nothing(tmp_path: Path, text: str | None,
     answer = asyncio.run(reloader.reload(dry_run=False, who=Actor(name="test", role="operate")))
     assert [(each.what, each.change) for each in answer.changes] == [("subscribers.crm", "removed")]
     assert len(given) == 3
-
-
-def token(name: str, secret: str, role: str = "operate") -> Token:
-    """A token."""
-    return Token(name=name, role=role, secret_sha256=hash_token(secret))  # type: ignore[arg-type]  # one of the two roles
-
-
-def test_a_token_that_is_gone_opens_nothing_and_neither_do_its_sessions() -> None:
-    """Replaced, it is refused at once; a browser that it let in is out; others stay."""
-    access = Access([token("a", "one"), token("b", "two")], monotonic=lambda: 0.0, secure_cookie=False)
-    sessions = {}
-    for secret in ("one", "two"):
-        identity = access.by_token(secret)
-        assert identity is not None
-        sessions[secret] = access.open_session(identity)
-    access.replace([token("a", "one"), token("b", "new")])
-    assert (access.by_token("two"), access.by_session(sessions["two"])) == (None, None)
-    assert access.by_token("new") is not None
-    assert access.by_token("one") is not None
-    assert access.by_session(sessions["one"]) is not None
-    access.replace([token("a", "one", role="read")])
-    assert access.by_session(sessions["one"]) is None, "it may less than before"
 
 
 def test_one_of_the_file_takes_the_place_of_one_made_through_the_api(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def test_no_answer_holds_a_secret(store_settings: StoreSettings) -> None:
             body = f"{SOURCE_SECRET} {SUBSCRIBER_SECRET}".encode()
             await at.keep("quarantined", 1, body)
             await at.keep("rejected", 2, body)
-            browser, _ = log_in(at)
-            link = at.access.new_login("http://gateway.test")
+            browser, _ = await log_in(at)
+            link = await at.access.new_login("http://gateway.test")
             paths = [path for method, path in routes_of(at.app) if method == "GET" and not path.endswith("/stream")]
             paths += [f"{base}/{name}" for base in ("/events", "/api/events") for name in (credential, ids[0])]
             paths += ["/api/events?raw=true&limit=1000", "/events?type=channel.*", "/schema/openapi.json"]
@@ -67,7 +67,7 @@ def test_secrets_do_not_show_in_representations(store_settings: StoreSettings) -
 
     async def run() -> None:
         async with office(store_settings) as at:
-            nonce = at.access.new_login("http://h").rpartition("/")[2]
+            nonce = (await at.access.new_login("http://h")).rpartition("/")[2]
             shown = repr(vars(at.access)) + repr(at.config)
             assert nonce not in shown
             for what in ("the secret of a source", "the secret of a subscriber", "a token for operating"):

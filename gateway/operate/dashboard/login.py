@@ -93,7 +93,7 @@ def closed_routes(desk: Desk, door: Door) -> list[Any]:
     return [logout]
 
 
-async async def _enter(door: Door, request: Request[Any, Any, Any], secret: str, name: str) -> Response[Any]:
+async def _enter(door: Door, request: Request[Any, Any, Any], secret: str, name: str) -> Response[Any]:
     if before := request.cookies.get(door.cookie):
         await door.access.close_session(before)  # one browser, one session
     log.info("operate.login", who=name)
