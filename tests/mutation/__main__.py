@@ -32,14 +32,18 @@ def main() -> int:
     )
     notes = Console(stderr=True, highlight=False)
     began_s = time.monotonic()
-    result = run(wanted, lambda text: notes.print(text, markup=False))
+    result = run(wanted, lambda text: notes.print(text, markup=False, soft_wrap=True))
     out = Console(highlight=False, width=max(100, Console().width))
     out.print(_table(result, wanted.parts))
     for verdict in result.verdicts:
         if verdict.fate == "survived":
-            out.print(f"survived  {verdict.mutant}", markup=False)
+            out.print(f"survived  {verdict.mutant}", markup=False, soft_wrap=True)
     for entry in result.wrong_entries:
-        out.print(f"WRONG: equivalent.toml, not {entry.times} times: {entry.file}: {entry.after}", markup=False)
+        out.print(
+            f"WRONG: equivalent.toml, not {entry.times} times: {entry.file}: {entry.after}",
+            markup=False,
+            soft_wrap=True,
+        )
     least = LEAST_OF_SAMPLE if given.most is not None else LEAST_OF_ALL
     out.print(f"score {result.score():.1f} %, wanted {least:g} %; {time.monotonic() - began_s:.0f} s")
     return 1 if result.wrong_entries or result.score() < least else 0

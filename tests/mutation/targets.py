@@ -55,7 +55,7 @@ TARGETS: tuple[Target, ...] = (
     _adapter("flexengage", "key_wanted", "verify", "_signature", "_key_url", "_public_key", "_brand"),
     _adapter("aivo_engage", "verify"),
     _adapter("generic_chat", "verify", "_address"),
-    Target("dedupe", "schemas/event.py", ("tests/schemas/test_event.py",), frozenset({"event_id"})),
+    Target("dedupe", "schemas/event.py", ("tests/schemas/test_event_id.py",), frozenset({"event_id"})),
     Target("dedupe", "gateway/intake/pipeline.py", ("tests/intake/test_pipeline.py",)),
     _lua("dedupe", "commit", "commit", "ledger", "model"),
     Target(
@@ -85,7 +85,7 @@ TARGETS: tuple[Target, ...] = (
     Target("settle", "gateway/delivery/key_order.py", ("tests/delivery/test_key_order.py",)),
     Target("settle", "gateway/delivery/window.py", ("tests/delivery/test_window.py",)),
     Target("settle", "gateway/delivery/settling.py", ("tests/delivery/test_settling.py",)),
-    Target("guard", "gateway/delivery/addresses.py", ("tests/delivery/test_guard.py",)),
+    Target("guard", "gateway/delivery/addresses.py", ("tests/delivery/test_addresses.py", "tests/delivery/test_guard.py")),
     Target("guard", "gateway/delivery/guard.py", ("tests/delivery/test_guard.py",)),
 )
 
