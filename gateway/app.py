@@ -28,9 +28,11 @@ from gateway.delivery.signing import public_key
 from gateway.delivery.standing import Standings
 from gateway.errors import StoreError
 from gateway.intake.committer import Committer
+from gateway.intake.connections import Connections, Limits, open_files_for
 from gateway.intake.endpoint import Endpoint, Inlet
 from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
+from gateway.intake.wire import Edge
 from gateway.operate.access import Access, all_tokens
 from gateway.operate.alerts import Alerts
 from gateway.operate.api import alerts as alerts_api
@@ -96,11 +98,12 @@ class Gateway:
             self.committers,
             self.key_fetcher,
             wall_ms=wall_ms,
+            monotonic=time.monotonic,
             max_body_bytes=config.gateway.max_body_bytes,
-            body_timeout_s=config.gateway.body_timeout_s,
             trusted_proxies=config.gateway.trusted_proxies,
             has_room=lambda: self.housekeeping.has_room,
         )
+        self.edge = Edge(Connections(_limits(config)), self.endpoint.noise, self.endpoint.stats.answers)
         guard = Guard(own=(listen,), public_url=config.gateway.public_url)
         owner = owner_name()
         self.standings = Standings(self.store, self.keys, wall_ms=wall_ms)
@@ -325,6 +328,19 @@ def data_dir(config: Config) -> Path:
     return config.store.data_dir or config.path.parent / "data"
 
 
+def _limits(config: Config) -> Limits:
+    settings = config.gateway
+    possible = open_files_for(settings.max_connections)
+    if possible < settings.max_connections:
+        log.warning("gateway.few_files", max_connections=possible, why="the limit of open files allows no more")
+    return Limits(
+        header_timeout_s=settings.header_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        idle_timeout_s=settings.idle_timeout_s,
+        max_connections=possible,
+    )
+
+
 def _inlets(config: Config) -> dict[str, Inlet]:
     return {name: _inlet(config, name, source) for name, source in config.sources.items()}
 
@@ -338,7 +354,13 @@ def _inlet(config: Config, name: str, settings: SourceSettings) -> Inlet:
         adapter.retry_horizon_s if adapter else 0,
         settings.retention_s or config.store.retention_s,
     )
-    return Inlet(source=settings.source, adapter=adapter, broken=broken, seen_ttl_s=int(remembered_s))
+    return Inlet(
+        source=settings.source,
+        adapter=adapter,
+        broken=broken,
+        seen_ttl_s=int(remembered_s),
+        rate_per_s=settings.rate_per_s,
+    )
 
 
 def _key_host(env: dict[str, str]) -> dict[str, Any]:

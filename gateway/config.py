@@ -18,7 +18,6 @@ Network = IPv4Network | IPv6Network
 
 NOT_YET: dict[str, str] = {
     "store.spool": "the spool that takes over while the store is away",
-    "sources.rate": "a limit per source",
     "sources.retention": "a retention per source",
 }
 """Settings that are understood but whose feature is not built: asking for one is an error, never silently ignored.
@@ -47,6 +46,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[Network, ...] = ()
     max_body_bytes: int = 1024 * 1024
     body_timeout_s: float = 10.0
+    header_timeout_s: float = 10.0
+    idle_timeout_s: float = 75.0
+    max_connections: int = 4_096
     tokens: tuple[Token, ...] = ()
     log_level: str = "info"
     log_format: Literal["auto", "text", "json"] = "auto"

@@ -35,6 +35,9 @@ LISTEN = Key("listen", listen, "127.0.0.1:8080")
 TRUSTED_PROXIES = Key("trusted_proxies", list_of(network), [])
 MAX_BODY = Key("max_body", size(KIB, 64 * MIB), "1MiB")
 BODY_TIMEOUT = Key("body_timeout", duration(100, 5 * MINUTE_MS), "10s")
+HEADER_TIMEOUT = Key("header_timeout", duration(100, 5 * MINUTE_MS), "10s")
+IDLE_TIMEOUT = Key("idle_timeout", duration(100, 60 * MINUTE_MS), "75s")
+MAX_CONNECTIONS = Key("max_connections", integer(16, 1_000_000), 4_096)
 LOG_LEVEL = Key("log_level", choice("debug", "info", "warning", "error"), "info")
 LOG_FORMAT = Key("log_format", choice("auto", "text", "json"), "auto")
 
@@ -56,6 +59,9 @@ def read_gateway(reading: Reading, table: object) -> GatewaySettings:
         trusted_proxies=section.read(TRUSTED_PROXIES),
         max_body_bytes=section.read(MAX_BODY),
         body_timeout_s=section.read(BODY_TIMEOUT),
+        header_timeout_s=section.read(HEADER_TIMEOUT),
+        idle_timeout_s=section.read(IDLE_TIMEOUT),
+        max_connections=section.read(MAX_CONNECTIONS),
         tokens=_tokens(section),
         log_level=section.read(LOG_LEVEL),
         log_format=section.read(LOG_FORMAT),

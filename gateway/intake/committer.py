@@ -10,12 +10,12 @@ the store is away.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
 from gateway.errors import IntakeFull, StoreUnavailable
+from gateway.intake.queue import FairQueue
 from gateway.store.log import Batch, KeptRequest, NewEvent, PartitionLog
 
 MAX_BATCH_EVENTS = 256
@@ -60,9 +60,7 @@ class Committer:
     ) -> None:
         self._log = log
         self._monotonic = monotonic
-        self._max_queue_bytes = max_queue_bytes
-        self._queue: deque[Work] = deque()
-        self._queue_bytes = 0
+        self._queue: FairQueue[Work] = FairQueue(max_queue_bytes)
         self._counts: dict[tuple[str, str], int] = {}
         self._rejected: list[KeptRequest] = []
         self._notes_timer: asyncio.TimerHandle | None = None
@@ -79,7 +77,7 @@ class Committer:
     @property
     def queue_bytes(self) -> int:
         """Bytes of requests that wait."""
-        return self._queue_bytes
+        return self._queue.size_bytes
 
     def start(self) -> None:
         """Start the flusher."""
@@ -99,12 +97,12 @@ class Committer:
         size = sum([len(event.event_json) + len(event.raw_json) for event in events])
         if quarantined is not None:
             size += len(quarantined.body)
-        if self._closing or self._queue_bytes + size > self._max_queue_bytes:
-            raise IntakeFull("the queue before the store is full")
+        if self._closing:
+            raise IntakeFull("the gateway stops")
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._queue.append(Work(events, count, quarantined, size, self._monotonic(), future))
-        self._queue_bytes += size
+        source = count[0] if count is not None else events[0].source
+        self._queue.push(source, Work(events, count, quarantined, size, self._monotonic(), future))
         if len(self._queue) >= self._expected:
             self._wake.set()
         elif self._company_timer is None:
@@ -134,33 +132,10 @@ class Committer:
             if len(self._queue) < self._expected and not self._closing:
                 await self._wake.wait()
             self._wake.clear()
-            works = self._take()
+            works = self._queue.take(MAX_BATCH_EVENTS, MAX_BATCH_BYTES)
             if self._queue:
                 self._wake.set()  # what did not fit has waited enough
             await self._flush(works)
-
-    def _take(self) -> list[Work]:
-        taken: list[Work] = []
-        events = size = 0
-        while self._queue:
-            work = self._queue[0]
-            if taken and (events + len(work.events) > MAX_BATCH_EVENTS or size + work.size_bytes > MAX_BATCH_BYTES):
-                break
-            taken.append(self._queue.popleft())
-            events += len(work.events)
-            size += work.size_bytes
-        self._queue_bytes -= size
-        return taken
-
-    def _take_late(self) -> list[Work]:
-        """Those that have waited so long already that they cannot wait for another batch."""
-        late: list[Work] = []
-        horizon_s = self._monotonic() - GIVE_UP_S / 2
-        while self._queue and self._queue[0].since_s <= horizon_s:
-            work = self._queue.popleft()
-            self._queue_bytes -= work.size_bytes
-            late.append(work)
-        return late
 
     async def _flush(self, works: list[Work]) -> None:
         for timer in (self._notes_timer, self._company_timer):
@@ -187,7 +162,8 @@ class Committer:
             sequence = await self._commit(batch)
         except Exception as error:  # whatever it is, who waits must hear of it: a request is never left hanging
             if isinstance(error, StoreUnavailable):
-                works += self._take_late()
+                # Those that have waited so long already that they cannot wait for another batch.
+                works += self._queue.take_since(self._monotonic() - GIVE_UP_S / 2)
                 why = error
             else:
                 why = StoreUnavailable(f"not committed: {error}")

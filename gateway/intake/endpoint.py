@@ -4,10 +4,13 @@ The story of a request, in order, with the answer for each way it can end::
 
     the path names a configured source          else 404 unknown_source
     the method is POST                          else 405
+    the source's rate is not used up            else 429
     no Content-Encoding                         else 415
-    the body arrives, in time and in bounds     else 408, 413
+    the body arrives, in bounds                 else 413 (late: 408, from the connection itself, ``wire.py``)
+    bodies on their way leave memory for it     else 503
     the adapter's key, if it wants one, is had  else 503 (ours or the key host's fault: send it again)
     the proof holds                             else 401, the same answer whatever the cause; counted, sampled
+    the source's rate allows one more           else 429
     it is mapped                                else 200 quarantined (400 for a source that proves nothing)
     it is in the log, fsynced                   else 503
     200
@@ -29,8 +32,9 @@ from gateway import problems
 from gateway.errors import IntakeFull, KeyUnavailable, StoreUnavailable
 from gateway.intake.addresses import client_ip
 from gateway.intake.committer import Committer
-from gateway.intake.deadlines import Deadlines
+from gateway.intake.noise import Noise
 from gateway.intake.pipeline import Events, Item, Quarantined, Rejected, receive, request_id
+from gateway.intake.rates import REJECTED_PER_S, REJECTED_WAIT_S, Bucket
 from gateway.problems import Problem
 from gateway.store.layout import partition_of
 from gateway.store.log import Kept, KeptRequest, NewEvent
@@ -52,6 +56,9 @@ LINGER_IDLE_S = 1.0
 after the last of it. Many senders look for an answer only when they have sent everything, and a connection that is
 closed before makes of the 413 a broken pipe, which they retry."""
 
+MAX_ARRIVING_BYTES = 64 * 1024 * 1024
+"""Of bodies that came in part, all together. A source may use as much of it as is free."""
+
 _PREFIX = b"/in/"
 _OK_HEADERS = (b"content-type", b"application/json")
 
@@ -72,7 +79,14 @@ class Inlet(msgspec.Struct, kw_only=True):
     broken: str = ""
     """Why the adapter cannot be used; then every request is answered 503."""
     seen_ttl_s: int
+    rate_per_s: float | None = None
     sampled_ms: int = 0
+    bucket: Bucket | None = None
+    """What is left of the rate."""
+    rejected: Bucket | None = None
+    """What is left of the rejected that are answered at once."""
+    arriving_bytes: int = 0
+    """Of bodies that came in part."""
 
 
 class EventAnswer(msgspec.Struct, frozen=True):
@@ -96,17 +110,22 @@ class Stats(msgspec.Struct):
 
     answers: dict[int, int]
     bytes: int = 0
+    limited: dict[str, int] = {}
+    """Requests answered 429, by source."""
 
 
 class _Refused(Exception):
     """Ends a request with a problem; never leaves this module."""
 
-    def __init__(self, problem: Problem, detail: str, *, more_comes: bool = False) -> None:
+    def __init__(
+        self, problem: Problem, detail: str, *, more_comes: bool = False, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.problem = problem
         self.detail = detail
         self.more_comes = more_comes
         """A part of the body is still on its way."""
+        self.retry_after_s = retry_after_s
 
 
 class Endpoint:
@@ -119,61 +138,79 @@ class Endpoint:
         keys: KeySource,
         *,
         wall_ms: Callable[[], int],
+        monotonic: Callable[[], float],
         max_body_bytes: int,
-        body_timeout_s: float,
         trusted_proxies: Sequence[Any] = (),
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         """``inlets`` by name; ``committers`` one a partition; ``has_room`` says whether the store may still grow."""
-        self._inlets = {name.encode(): inlet for name, inlet in inlets.items()}
+        self._inlets: dict[bytes, Inlet] = {}
+        self._monotonic = monotonic
+        self.replace(inlets)
         self._committers = committers
         self._partitions = len(committers)
         self._keys = keys
         self._wall_ms = wall_ms
         self._max_body_bytes = max_body_bytes
-        self._deadlines = Deadlines(body_timeout_s)
+        self._max_arriving_bytes = max(MAX_ARRIVING_BYTES, 4 * max_body_bytes)
+        self._arriving_bytes = 0
         self._trusted_proxies = trusted_proxies
         self._has_room = has_room
         self._encode = msgspec.json.Encoder().encode
         self.stats = Stats({})
+        self.noise = Noise()
         self._tells_all = bool(log.is_enabled_for(logging.DEBUG))
         """Asked once: a line that is not written would cost as much as the proof."""
 
     def replace(self, inlets: Mapping[str, Inlet]) -> None:
         """Serve these sources from the next request on. A request under way ends with the one it began with."""
+        now_s = self._monotonic()
+        for name, inlet in inlets.items():
+            before = self._inlets.get(name.encode())
+            if before is not None and before.rate_per_s == inlet.rate_per_s:
+                inlet.bucket = before.bucket
+            elif inlet.rate_per_s is not None:
+                inlet.bucket = Bucket(inlet.rate_per_s, now_s)
+            inlet.rejected = Bucket(REJECTED_PER_S, now_s) if before is None else before.rejected
         self._inlets = {name.encode(): inlet for name, inlet in inlets.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Raises nothing but cancellation while it answers."""
         inlet: Inlet | None = None
+        name = request_id()
         try:
             inlet, token = self._look_up(scope)
-            body = await self._read(scope, receive)
+            body = await self._read(inlet, scope, receive)
             if body is None:
-                return  # the sender hung up before the end: nothing was received
-            answer = await self._take(inlet, token, scope, body)
+                return  # the sender hung up before the end, or was late: nothing was received
+            answer = await self._take(inlet, token, scope, body, name)
         except _Refused as refusal:
-            await self._refuse(send, refusal.problem, refusal.detail, receive if refusal.more_comes else None)
+            rest = receive if refusal.more_comes else None
+            await self._refuse(send, name, refusal.problem, refusal.detail, rest, refusal.retry_after_s)
         except asyncio.CancelledError:  # the server stops and waits no longer; left to it the answer is a bare 500
-            log.warning("intake.unavailable", source=inlet.source.name if inlet else None, why="the gateway stops")
-            await self._refuse(send, problems.UNAVAILABLE, "the gateway stops; please send the request again")
+            self._warn_unavailable(inlet, name, "the gateway stops")
+            await self._refuse(send, name, problems.UNAVAILABLE, "the gateway stops; please send the request again")
         except (StoreUnavailable, IntakeFull, KeyUnavailable) as error:
-            log.warning("intake.unavailable", source=inlet.source.name if inlet else None, why=str(error))
-            await self._refuse(send, problems.UNAVAILABLE, "nothing was stored; please send the request again")
+            self._warn_unavailable(inlet, name, str(error))
+            await self._refuse(send, name, problems.UNAVAILABLE, "nothing was stored; please send the request again")
         except Exception:
-            log.exception("intake.defect", source=inlet.source.name if inlet else None)
-            await self._refuse(send, problems.UNAVAILABLE, "nothing was stored; please send the request again")
+            log.exception("intake.defect", source=inlet.source.name if inlet else None, request=name)
+            await self._refuse(send, name, problems.UNAVAILABLE, "nothing was stored; please send the request again")
         else:
             self.stats.answers[200] = self.stats.answers.get(200, 0) + 1
             self.stats.bytes += len(body)
+            length, request = str(len(answer)).encode(), name.encode()
             await send(
                 {
                     "type": "http.response.start",
                     "status": 200,
-                    "headers": [_OK_HEADERS, (b"content-length", str(len(answer)).encode())],
+                    "headers": [_OK_HEADERS, (b"content-length", length), (b"x-request-id", request)],
                 }
             )
             await send({"type": "http.response.body", "body": answer})
+
+    def _warn_unavailable(self, inlet: Inlet | None, name: str, why: str) -> None:
+        self.noise.warn("intake.unavailable", inlet.source.name if inlet else None, request=name, why=why)
 
     def _look_up(self, scope: Scope) -> tuple[Inlet, bytes | None]:
         # The path as sent: decoded paths would give one source many spellings.
@@ -184,12 +221,22 @@ class Endpoint:
             raise _Refused(problems.UNKNOWN_SOURCE, "the path is /in/ and the name of a configured source")
         if scope["method"] != "POST":
             raise _Refused(problems.METHOD_NOT_ALLOWED, "send the webhook with POST")
+        if inlet.bucket is not None and inlet.bucket.wait_s(self._monotonic()) > 0:
+            raise self._limited(inlet, inlet.bucket)
         if inlet.adapter is None:
-            log.error("intake.broken_adapter", source=inlet.source.name, why=inlet.broken)
+            self.noise.warn("intake.broken_adapter", inlet.source.name, why=inlet.broken)
             raise _Refused(problems.UNAVAILABLE, "this source is out of order; please send the request again later")
         return inlet, token or None
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+    def _limited(self, inlet: Inlet, bucket: Bucket) -> _Refused:
+        source = inlet.source.name
+        self.stats.limited[source] = self.stats.limited.get(source, 0) + 1
+        self.noise.warn("intake.rate_limited", source, rate_per_s=bucket.rate_per_s)
+        detail = "this source sends faster than its rate allows"
+        return _Refused(problems.RATE_LIMITED, detail, retry_after_s=bucket.retry_after_s(self._monotonic()))
+
+    async def _read(self, inlet: Inlet, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body, counted while it arrives: a chunked one announces nothing. ``None`` if it never ends."""
         limit = self._max_body_bytes
         for name, value in scope["headers"]:
             if name == b"content-length":
@@ -197,37 +244,65 @@ class Endpoint:
                     raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes", more_comes=True)
             elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 raise _Refused(problems.UNSUPPORTED_ENCODING, "send the body as it is, without compression")
-        task = self._deadlines.enter(asyncio.get_running_loop())
-        try:
-            return await _whole_body(receive, limit)
-        except asyncio.CancelledError:
-            if self._deadlines.leave(task):
-                late = f"the whole body within {self._deadlines.seconds:g} s"
-                raise _Refused(problems.BODY_TIMEOUT, late) from None
-            raise
-        finally:
-            self._deadlines.leave(task)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunk: bytes = message.get("body", b"")
+        more_comes = message.get("more_body", False)
+        if len(chunk) > limit:
+            raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes", more_comes=more_comes)
+        return chunk if not more_comes else await self._read_on(inlet, receive, chunk)
 
-    async def _take(self, inlet: Inlet, token: bytes | None, scope: Scope, body: bytes) -> bytes:
+    async def _read_on(self, inlet: Inlet, receive: Receive, chunk: bytes) -> bytes | None:
+        """The rest of a body of which a part has come. All such parts together are bounded, and those of a source."""
+        chunks: list[bytes] = []
+        limit = self._max_body_bytes
+        size = 0
+        more_comes = True
+        try:
+            while True:
+                chunks.append(chunk)
+                size += len(chunk)
+                inlet.arriving_bytes += len(chunk)
+                self._arriving_bytes += len(chunk)
+                if size > limit:
+                    raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes", more_comes=more_comes)
+                if not more_comes:
+                    return b"".join(chunks)
+                free_bytes = self._max_arriving_bytes - self._arriving_bytes
+                if inlet.arriving_bytes > max(free_bytes, 0) + limit:
+                    raise IntakeFull("too many bodies are on their way")
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                chunk = message.get("body", b"")
+                more_comes = message.get("more_body", False)
+        finally:
+            inlet.arriving_bytes -= size
+            self._arriving_bytes -= size
+
+    async def _take(self, inlet: Inlet, token: bytes | None, scope: Scope, body: bytes, name: str) -> bytes:
         source, adapter = inlet.source, inlet.adapter
         assert adapter is not None
         now_ms = self._wall_ms()
         request = Request(tuple(scope["headers"]), body, token, client_ip(scope, self._trusted_proxies))
-        name = request_id()
         outcome: Any
         try:
             keys = {} if adapter.key_wanted is no_key_wanted else await self._keys_for(adapter, request, source)
             outcome = receive(request, source, adapter, keys, now_ms)
         except NotProven as error:
             outcome = Rejected(error.reason)
-        if isinstance(outcome, Events):
-            return await self._log_events(inlet, outcome.events, name)
         if isinstance(outcome, Quarantined) and source.unauthenticated and outcome.verified == "unauthenticated":
-            self._note_rejected(inlet, request, name, outcome.reason, now_ms)
+            await self._note_rejected(inlet, request, name, outcome.reason, now_ms)
             raise _Refused(problems.UNREADABLE, outcome.reason)
         if isinstance(outcome, Rejected):
-            self._note_rejected(inlet, request, name, outcome.reason, now_ms)
+            await self._note_rejected(inlet, request, name, outcome.reason, now_ms)
             raise _Refused(problems.NOT_PROVEN, "the request was not accepted")
+        # Only what is proven uses the rate up: else who knows the path could use it up for the provider.
+        if inlet.bucket is not None and not inlet.bucket.take(self._monotonic()):
+            raise self._limited(inlet, inlet.bucket)
+        if isinstance(outcome, Events):
+            return await self._log_events(inlet, outcome.events, name)
         self._check_room()
         if isinstance(outcome, Ignored):
             await self._committers[0].submit([], count=(source.name, "ignored"))
@@ -281,13 +356,15 @@ class Endpoint:
                 sequence[at] = seq
         return sequence
 
-    def _note_rejected(self, inlet: Inlet, request: Request, name: str, reason: str, now_ms: int) -> None:
+    async def _note_rejected(self, inlet: Inlet, request: Request, name: str, reason: str, now_ms: int) -> None:
         kept = None
         if now_ms - inlet.sampled_ms >= SAMPLE_EVERY_MS or now_ms < inlet.sampled_ms:
             inlet.sampled_ms = now_ms
             kept = self._kept(inlet, request, name, reason, now_ms, None)
             log.warning("intake.rejected", source=inlet.source.name, request=name, why=reason, bytes=len(request.body))
         self._committers[0].note(inlet.source.name, "rejected", kept)
+        if inlet.rejected is not None and not inlet.rejected.take(self._monotonic()):
+            await asyncio.sleep(REJECTED_WAIT_S)
 
     def _kept(
         self, inlet: Inlet, request: Request, name: str, reason: str, now_ms: int, verified: str | None
@@ -305,12 +382,20 @@ class Endpoint:
         )
         return KeptRequest(meta, request.body)
 
-    async def _refuse(self, send: Send, problem: Problem, detail: str, receive: Receive | None = None) -> None:
+    async def _refuse(
+        self,
+        send: Send,
+        name: str,
+        problem: Problem,
+        detail: str,
+        receive: Receive | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
         """Answer a problem; ``receive``: of a sender that may not listen before it has sent the rest."""
         self.stats.answers[problem.status] = self.stats.answers.get(problem.status, 0) + 1
         body = problems.body(problem, detail)
-        head = problems.headers(problem, len(body))
-        if problem.status in (408, 413):
+        head = problems.headers(problem, len(body), name, retry_after_s)
+        if problem.status == 413:
             head.append((b"connection", b"close"))  # the rest of the body is not wanted
         await send({"type": "http.response.start", "status": problem.status, "headers": head})
         if receive is not None:
@@ -331,21 +416,3 @@ async def _throw_away(receive: Receive) -> None:
                 size += len(message.get("body", b""))
                 if not message.get("more_body", False):
                     return
-
-
-async def _whole_body(receive: Receive, limit: int) -> bytes | None:
-    """Read to the end, counting while it arrives: a chunked body announces nothing. ``None`` if the sender hangs up."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        chunk: bytes = message.get("body", b"")
-        more_comes = message.get("more_body", False)
-        size += len(chunk)
-        if size > limit:
-            raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes", more_comes=more_comes)
-        if not more_comes:
-            return b"".join([*chunks, chunk]) if chunks else chunk
-        chunks.append(chunk)

@@ -23,7 +23,6 @@ import uvicorn
 from adapters.enviaai import ADAPTER as ENVIAAI
 from gateway.app import Gateway
 from gateway.config import load
-from gateway.intake.wire import Protocol
 from gateway.store.ledger import Ledger, Requests, make_ledger, read_account, subscribers_of
 from gateway.store.quarantine import KeptAt, KeptRequests, Shelf
 
@@ -211,7 +210,7 @@ async def _serve(path: Path, env: Mapping[str, str], ready: "Future[Served]", st
         server = uvicorn.Server(
             uvicorn.Config(  # as gateway/cli/serve.py has it
                 gateway.asgi,
-                http=Protocol,
+                http=gateway.edge.protocol,
                 ws="none",
                 lifespan="off",
                 access_log=False,

@@ -248,7 +248,7 @@ def test_the_queue_is_bounded_in_bytes(valkey: StoreServer) -> None:
                     waiting.append(made.submit(f"{len(waiting)}", pad_bytes=900))
                 except IntakeFull:
                     break
-            assert 9_000 < made.committer.queue_bytes <= 10_000
+            assert 4_000 < made.committer.queue_bytes <= 5_000  # the other half is for other sources
             with pytest.raises(IntakeFull):
                 made.committer.submit([], count=(SOURCE, "quarantined"), quarantined=kept(b"x" * 2_000))
             made.proxy.passing.set()
