@@ -48,13 +48,13 @@ def ran(directory: Path, test: str) -> tuple[int, str, Path]:
 
 
 def test_a_process_that_outlives_the_last_test_fails_the_run(tmp_path: Path) -> None:
-    """All tests pass, one left a child: the run fails, names it and ends it, and its folder is kept to look into."""
+    """All tests pass, one left a child: the run fails, names it and ends it, and its folder is gone."""
     code, words, folder = ran(tmp_path, LEAVES.format(outcome="True"))
     assert "2 passed" in words
     assert code == pytest.ExitCode.TESTS_FAILED
     assert "LEFT RUNNING after the last test: process " in words
     assert not alive(int(words.partition("test: process ")[2].partition(",")[0]))
-    assert folder.is_dir()
+    assert not folder.exists()
 
 
 def test_a_run_that_leaves_nothing_passes_and_takes_its_folder_away(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_run_that_leaves_nothing_passes_and_takes_its_folder_away(tmp_path: Pa
     test = LEAVES.format(outcome="True").replace("subprocess.Popen", "subprocess.list2cmdline")
     code, words, folder = ran(tmp_path, test)
     assert code == pytest.ExitCode.OK, words
-    assert "kept" not in words
+    assert "LEFT RUNNING" not in words
     assert not folder.exists()
 
 

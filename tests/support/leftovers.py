@@ -23,13 +23,13 @@ ENDING_S = 10.0
 class CleanEnd:
     """For pytest: the run in its folder. A process that outlives the last test fails the run, by name, and is ended.
 
-    The folder of a run that failed is kept, and said. The workers of a run live in its folder too.
+    The workers of a run live in its folder too. Whoever wants to look into what a failed test wrote gives pytest another
+    place for it: ``--basetemp``.
     """
 
     def __init__(self, *, ending_s: float = ENDING_S) -> None:
         self._ending_s = ending_s
         self._left: dict[int, str] = {}
-        self._keep = False
         self._before = os.environ.get("TMPDIR")
         # A short name, and not pytest's directory: the path of a socket may have about a hundred bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="gwt-"))
@@ -41,14 +41,11 @@ class CleanEnd:
         self._left = end_all(self.folder, within_s=self._ending_s)
         if self._left and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        self._keep = session.exitstatus == pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Name who was still there."""
         for pid, title in self._left.items():
             terminalreporter.write_line(f"LEFT RUNNING after the last test: process {pid}, {title}", red=True)
-        if self._keep:
-            terminalreporter.write_line(f"kept, as the run failed: {self.folder}")
 
     def pytest_unconfigure(self) -> None:
         """Take the folder away."""
@@ -57,8 +54,7 @@ class CleanEnd:
             os.environ.pop("TMPDIR", None)
         else:
             os.environ["TMPDIR"] = self._before
-        if not self._keep:
-            remove(self.folder)
+        remove(self.folder)
 
 
 def started_in(folder: Path) -> dict[int, str]:
