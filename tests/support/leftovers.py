@@ -23,8 +23,8 @@ ENDING_S = 10.0
 class CleanEnd:
     """For pytest: the run in its folder. A process that outlives the last test fails the run, by name, and is ended.
 
-    The workers of a run live in its folder too. Whoever wants to look into what a failed test wrote gives pytest another
-    place for it: ``--basetemp``.
+    The workers of a run live in its folder too. Whoever wants to look into what a failed test wrote gives pytest a
+    place of its own for it: ``--basetemp``.
     """
 
     def __init__(self, *, ending_s: float = ENDING_S) -> None:
