@@ -1,0 +1,10 @@
+"""Requests that nobody proved: genuine ones of every provider, changed in one way each, and how many get in.
+
+``genuine.py`` makes and collects the genuine ones, ``forging.py`` knows the ways to change them, ``judging.py`` counts
+who gets in: by ``receive()`` most of them, and a share through a running gateway. One is one too many.
+
+    python -m tests.forgeries --count 100000 --seed 1
+
+The control runs along: every hundredth request is a genuine one and must be accepted; and ``test_forgeries.py`` weakens
+one check at a time and sees that the run notices.
+"""
