@@ -43,6 +43,7 @@ from gateway.operate.desk import Desk
 from gateway.operate.gate import Door
 from gateway.operate.health import health_routes
 from gateway.operate.metrics import metrics_routes
+from gateway.operate.processes import Process, resources
 from gateway.operate.refusals import Refused, count_refused
 from gateway.operate.replaying import ReplayDesk, forget_secret, read_target
 from gateway.operate.subscribers import Subscribers
@@ -126,8 +127,7 @@ class Gateway:
             keys=self.keys,
             logs=self.logs,
             wall_ms=wall_ms,
-            stats=self.endpoint.stats,
-            deliveries=self,
+            here=self.knows,
         )
         self.access = Access(
             self._tokens(config),
@@ -315,12 +315,22 @@ class Gateway:
                 degraded[f"sources.{name}"] = source.broken
         return degraded
 
-    def status(self) -> dict[str, Any]:
-        """What only this process knows of deliveries, by subscriber."""
-        return {
-            name: [known for each in self.dispatchers if (known := each.lane_status(name)) is not None]
-            for name in self.config.subscribers
-        }
+    def knows(self) -> Process:
+        """What only this process knows."""
+        stats = self.endpoint.stats
+        return Process(
+            pid=os.getpid(),
+            answers=stats.answers,
+            received_bytes=stats.bytes,
+            limited=stats.limited,
+            connections=len(self.edge.connections),
+            refused_connections=self.edge.connections.refused,
+            lanes={
+                name: [known for each in self.dispatchers if (known := each.lane_status(name)) is not None]
+                for name in self.config.subscribers
+            },
+            resources=resources(),
+        )
 
 
 def data_dir(config: Config) -> Path:

@@ -62,7 +62,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Access:
-    """All tokens, login links and sessions, as one process sees them. What asks the store raises ``StoreUnavailable``."""
+    """All tokens, login links and sessions, as one process sees them.
+
+    What asks the store raises ``StoreUnavailable``.
+    """
 
     def __init__(
         self,

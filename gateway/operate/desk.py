@@ -1,7 +1,7 @@
 """The desk: every question an operator can ask, in one place, for the API, the pages and the metrics alike."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -17,9 +17,10 @@ from gateway.operate.dead import list_dead, move_dead
 from gateway.operate.deliveries import list_deliveries
 from gateway.operate.kept import list_kept
 from gateway.operate.masking import mask_event, mask_raw
+from gateway.operate.processes import Process
 from gateway.operate.refusals import Refused
 from gateway.operate.search import Filter, Gap, Order, Result, find, follow, search, shown
-from gateway.operate.sight import Deliveries, Sight, Stats
+from gateway.operate.sight import Sight, no_others
 from gateway.operate.states import delivery_states
 from gateway.operate.status import read_status
 from gateway.operate.trace import trace
@@ -48,12 +49,11 @@ class Desk:
         keys: Sequence[Keys],
         logs: Sequence[PartitionLog],
         wall_ms: Callable[[], int],
-        stats: Stats | None,
-        deliveries: Deliveries,
+        here: Callable[[], Process],
+        others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others,
     ) -> None:
-        self.sight = Sight(
-            config=config, store=store, keys=keys, logs=logs, wall_ms=wall_ms, stats=stats, deliveries=deliveries
-        )
+        """``here`` and ``others``: what only this process knows, and only the other workers."""
+        self.sight = Sight(config=config, store=store, keys=keys, logs=logs, wall_ms=wall_ms, here=here, others=others)
         self._closing = asyncio.Event()
         self._followers = 0
         self._status: Status | None = None

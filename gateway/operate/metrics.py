@@ -1,23 +1,23 @@
 """``GET /metrics``: the numbers of the desk in Prometheus' text form.
 
 Labels are names from the configuration, HTTP statuses and the few words of the design; nothing a sender writes is ever
-a label, so their number is bounded. What counts from the start of the process and not of the store says so.
+a label, so their number is bounded. What counts from the start of a process and not of the store has its ``worker``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
 from litestar import Response, Router, get
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.operate.api.documented import UNAVAILABLE, documented
 from gateway.operate.desk import Desk
 from gateway.operate.gate import Door, gate
+from gateway.operate.processes import Processes, resource_families
 from gateway.operate.refusals import SECURITY_HEADERS, exception_handlers
-from gateway.operate.sight import Stats
 from gateway.operate.views import ReplaysStatus, SourceStatus, Status, StoreStatus, SubscriberStatus, TroubleKind
 from gateway.store.replays import State
 
@@ -36,10 +36,10 @@ def metrics_routes(desk: Desk, door: Door) -> list[Any]:
         responses=documented(UNAVAILABLE),
     )
     async def metrics() -> Response[bytes]:
-        """Counts of the whole store, and of this process where the help says so. Names begin with `gateway_`."""
+        """Counts of the whole store, and of each process by `worker`. Names begin with `gateway_`."""
         status = await desk.status(max_age_ms=MAX_AGE_MS)
         return Response(
-            expose(status, desk.sight.stats, desk.sight.refused_changes),
+            expose(status, await desk.sight.processes()),
             media_type=CONTENT_TYPE_PLAIN_0_0_4,
             headers=SECURITY_HEADERS,
         )
@@ -55,11 +55,10 @@ def metrics_routes(desk: Desk, door: Door) -> list[Any]:
     ]
 
 
-def expose(status: Status, stats: Stats | None, refused_changes: Mapping[str, int]) -> bytes:
+def expose(status: Status, processes: Processes) -> bytes:
     """The text of one scrape."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected([*_of_status(status), *_of_process(stats, refused_changes)]))
-    ProcessCollector(namespace="gateway", registry=registry)
+    registry.register(_Collected([*_of_status(status), *_of_processes(processes, status.subscribers)]))
     return generate_latest(registry)
 
 
@@ -131,12 +130,8 @@ def _of_subscribers(subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]
     pending = _gauge("pending_events", "Events not yet done with, by where they wait.", "subscriber", "where")
     oldest = _gauge("oldest_pending_seconds", "Age of the oldest pending event; 0 without one.", "subscriber")
     dead = _gauge("dead_letters", "Dead letters there are now.", "subscriber")
-    in_flight = _gauge("attempts_in_flight", "Attempts on the wire, in this process.", "subscriber")
+    in_flight = _gauge("attempts_in_flight", "Attempts on the wire, of all processes.", "subscriber")
     unaccounted = _gauge("subscriber_unaccounted_events", "Offered events that are in no place.", "subscriber")
-    attempts = _counter(
-        "attempts", "Attempts of this process by how they ended: delivered, or the cause.", "subscriber", "outcome"
-    )
-    failures = _counter("filter_failures", "Events on which where failed, in this process: filtered.", "subscriber")
     disabled = _gauge("subscriber_disabled", "1 where the subscriber answered 410 Gone.", "subscriber")
     breaker = _gauge("breaker_open", "1 where nothing is sent but probes.", "subscriber")
     lag = _gauge("lag_ratio", "Part of max_lag used, by age or bytes; beyond 1 events are discarded.", "subscriber")
@@ -151,14 +146,11 @@ def _of_subscribers(subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]
         dead.add_metric([each.name], each.dead)
         in_flight.add_metric([each.name], each.in_flight)
         unaccounted.add_metric([each.name], each.unaccounted)
-        for outcome, number in sorted(each.attempts.items()):
-            attempts.add_metric([each.name, outcome], number)
-        failures.add_metric([each.name], each.filter_failures)
         disabled.add_metric([each.name], each.state == "disabled")
         breaker.add_metric([each.name], each.breaker_open_since is not None)
         lag.add_metric([each.name], each.lag_used)
         given_up.add_metric([each.name], each.given_up)
-    yield from (offered, settled, pending, oldest, dead, in_flight, attempts, failures, unaccounted, disabled)
+    yield from (offered, settled, pending, oldest, dead, in_flight, unaccounted, disabled)
     yield from (breaker, lag, given_up)
 
 
@@ -200,22 +192,52 @@ def _of_replays(replays: ReplaysStatus) -> Iterator[Metric]:
     yield from (records, waiting, events, attempts)
 
 
-def _of_process(stats: Stats | None, refused_changes: Mapping[str, int]) -> Iterator[Metric]:
+def _of_processes(processes: Processes, subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]:
+    """Each process's own numbers: one that is started again begins at 0, as a scraper expects of its ``worker``."""
     info = _gauge("info", "The version that runs.", "version")
     info.add_metric([_version()], 1)
     yield info
-    refused = _counter("refused_changes", "Changes this process was asked for and refused, by the code.", "code")
-    for code, number in sorted(refused_changes.items()):
-        refused.add_metric([code], number)
-    yield refused
-    if stats is None:
-        return
-    answers = _counter("answers", "Answers at /in since this process started, by HTTP status.", "status")
-    for status, number in sorted(stats.answers.items()):
-        answers.add_metric([str(status)], number)
-    received = _counter("received_bytes", "Bytes of the bodies answered 200 since this process started.")
-    received.add_metric([], stats.bytes)
-    yield from (answers, received)
+    up = _gauge("worker_up", "1 while the process answers; 0: its numbers are missing here.", "worker")
+    for number in processes.missing:
+        up.add_metric([str(number)], 0)
+    answers = _counter("answers", "Answers at /in since the process started, by HTTP status.", "status", "worker")
+    received = _counter("received_bytes", "Bytes of the bodies answered 200 since the process started.", "worker")
+    limited = _counter("limited_requests", "Requests answered 429 for their source's rate.", "source", "worker")
+    connections = _gauge("connections", "Connections of senders that are open.", "worker")
+    turned_away = _counter("refused_connections", "Connections for which there was no place.", "worker")
+    refused = _counter("refused_changes", "Changes the process was asked for and refused.", "code", "worker")
+    attempts = _counter(
+        "attempts",
+        "Attempts since the process started, by how they ended: delivered, or the cause.",
+        "subscriber",
+        "outcome",
+        "worker",
+    )
+    failures = _counter("filter_failures", "Events on which where failed: filtered.", "subscriber", "worker")
+    names = [each.name for each in subscribers]
+    for each in processes.found:
+        worker = str(each.worker)
+        up.add_metric([worker], 1)
+        received.add_metric([worker], each.received_bytes)
+        connections.add_metric([worker], each.connections)
+        turned_away.add_metric([worker], each.refused_connections)
+        for status, number in sorted(each.answers.items()):
+            answers.add_metric([str(status), worker], number)
+        for source, number in sorted(each.limited.items()):
+            limited.add_metric([source, worker], number)
+        for code, number in sorted(each.refused_changes.items()):
+            refused.add_metric([code, worker], number)
+        for name in names:
+            for outcome, number in sorted(each.attempts(name).items()):
+                attempts.add_metric([name, outcome, worker], number)
+            failures.add_metric([name, worker], each.sum(name, "filter_failures"))
+    yield from (up, answers, received, limited, connections, turned_away, refused, attempts, failures)
+    for known in resource_families():
+        family = Metric(known.name, known.documentation, known.type)
+        for each in processes.found:
+            if known.name in each.resources:
+                family.add_sample(known.samples[0].name, {"worker": str(each.worker)}, each.resources[known.name])
+        yield family
 
 
 def _version() -> str:

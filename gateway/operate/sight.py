@@ -1,32 +1,20 @@
 """What everything in this package looks at: the configuration, the store, the clock."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from gateway.config import Config
+from gateway.operate.processes import Process, Processes
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from gateway.store.ledger import Account, read_account, subscribers_of
 from gateway.store.log import PartitionLog
 
 
-class Stats(Protocol):
-    """What the endpoint answered since the process started."""
-
-    answers: dict[int, int]
-    """HTTP status → number of answers."""
-    bytes: int
-    """Bytes of accepted bodies."""
-
-
-class Deliveries(Protocol):
-    """What only the delivering process knows."""
-
-    def status(self) -> dict[str, Any] | None:
-        """Subscriber → one dictionary a partition (``delivery/lane.py``); ``None`` where this process delivers not."""
-        ...
+async def no_others() -> tuple[list[Process], list[int]]:
+    """Of a gateway that is one process."""
+    return [], []
 
 
 class Sight(msgspec.Struct, kw_only=True):
@@ -40,10 +28,18 @@ class Sight(msgspec.Struct, kw_only=True):
     logs: Sequence[PartitionLog]
     """One a partition."""
     wall_ms: Callable[[], int]
-    stats: Stats | None
-    deliveries: Deliveries
+    here: Callable[[], Process]
+    """What only this process knows."""
+    others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others
+    """What only the other workers know, and the numbers of those that do not say."""
     refused_changes: dict[str, int] = {}
     """Code of the refusal → changes that this process refused."""
+
+    async def processes(self) -> Processes:
+        """What only the processes themselves know."""
+        others, missing = await self.others()
+        here = msgspec.structs.replace(self.here(), refused_changes=self.refused_changes)
+        return Processes(sorted([here, *others], key=lambda each: each.worker), missing)
 
     async def accounts(self) -> list[Account]:
         """The numbers of every partition, each of one moment. Raises ``StoreUnavailable``."""

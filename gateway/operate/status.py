@@ -1,9 +1,7 @@
 """``status``: sources, subscribers and store at a glance, each with its state in words."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -12,6 +10,7 @@ from gateway.delivery.breaker import BreakerState
 from gateway.errors import NotDurable
 from gateway.operate.paging import size_of
 from gateway.operate.problems import find_troubles
+from gateway.operate.processes import Processes
 from gateway.operate.replay_items import read_replays
 from gateway.operate.search import newest
 from gateway.operate.sight import Sight
@@ -24,6 +23,7 @@ from gateway.operate.views import (
     StoreStatus,
     SubscriberState,
     SubscriberStatus,
+    WorkerStatus,
 )
 from gateway.operate.waiting import Waiting, look_at_waiting
 from gateway.store.alerts import AlertBook, Remembered
@@ -72,7 +72,8 @@ async def read_status(sight: Sight, *, summed: bool = False) -> Status:
     store = _store(sight, accounts, partitions, server, memory)
     names = sorted({*sight.config.subscribers, *(name for account in accounts for name in account.subscribers)})
     delivering = any(partition.owner is not None for partition in partitions)
-    subscribers = await read_subscribers(sight, accounts, names, delivering=delivering)
+    processes = await sight.processes()
+    subscribers = await read_subscribers(sight, accounts, names, delivering=delivering, processes=processes)
     ledger = make_ledger(accounts, sight.wall_ms())
     sources = _sources(sight, accounts, latest, remembered)
     alerts = _alerts(sight, remembered)
@@ -84,23 +85,30 @@ async def read_status(sight: Sight, *, summed: bool = False) -> Status:
         sources=sources,
         subscribers=subscribers,
         store=store,
+        workers=_workers(processes),
         alerts=alerts,
         problems=summed_troubles(*numbers) if summed else await find_troubles(sight, *numbers),
     )
 
 
 async def read_subscribers(
-    sight: Sight, accounts: Sequence[Account], names: Sequence[str], *, delivering: bool
+    sight: Sight,
+    accounts: Sequence[Account],
+    names: Sequence[str],
+    *,
+    delivering: bool,
+    processes: Processes | None = None,
 ) -> list[SubscriberStatus]:
     """How these subscribers do. Raises ``StoreUnavailable``.
 
-    ``delivering``: whether any process delivers from the store.
+    ``delivering``: whether any process delivers from the store. ``processes``: what they know, if it was asked already.
     """
-    lanes = sight.deliveries.status() or {}
+    if processes is None:
+        processes = await sight.processes()
     found = []
     for name in names:
         waiting = await look_at_waiting(sight, name, accounts)
-        each = _subscriber(sight, name, accounts, waiting, lanes.get(name) or [], delivering, sight.wall_ms())
+        each = _subscriber(sight, name, accounts, waiting, processes, delivering, sight.wall_ms())
         found.append(each)
     return found
 
@@ -158,7 +166,7 @@ def _subscriber(
     name: str,
     accounts: Sequence[Account],
     waiting: Waiting,
-    lanes: Sequence[dict[str, Any]],
+    processes: Processes,
     delivering: bool,
     now_ms: int,
 ) -> SubscriberStatus:
@@ -201,9 +209,9 @@ def _subscriber(
         unread=max(0, unread),
         parked=parked,
         held=held,
-        in_flight=sum(int(lane.get("in_flight", 0)) for lane in lanes),
-        attempts=_attempts(lanes),
-        filter_failures=sum(int(lane.get("filter_failures", 0)) for lane in lanes),
+        in_flight=processes.sum(name, "in_flight"),
+        attempts=processes.attempts(name),
+        filter_failures=processes.sum(name, "filter_failures"),
         unaccounted=line.unaccounted,
         oldest_pending_s=oldest_s,
         next_attempt_at=None if waiting.next_due_ms is None else format_ms(waiting.next_due_ms),
@@ -212,6 +220,12 @@ def _subscriber(
         given_up=sum(each.given_up for each in known),
         given_up_at=format_ms(given_up_ms) if given_up_ms else None,
     )
+
+
+def _workers(processes: Processes) -> list[WorkerStatus]:
+    found = [WorkerStatus(worker=each.worker, pid=each.pid) for each in processes.found]
+    missing = [WorkerStatus(worker=number, pid=None) for number in processes.missing]
+    return sorted([*found, *missing], key=lambda each: each.worker)
 
 
 def _lag_used(
@@ -243,13 +257,6 @@ def _alerts(sight: Sight, remembered: Remembered) -> AlertsStatus:
         failing_since=format_ms(watch.failing_ms) if configured and watch.failing_ms else None,
         why=watch.why or None,
     )
-
-
-def _attempts(lanes: Sequence[dict[str, Any]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for lane in lanes:
-        total.update(lane.get("attempts", {}))
-    return dict(total)
 
 
 def _of_unconfigured() -> tuple[SubscriberState, str]:

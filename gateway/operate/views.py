@@ -77,17 +77,17 @@ class SubscriberStatus(msgspec.Struct, frozen=True, kw_only=True):
     unread: Annotated[Count, Meta(description="Behind the cursor in the log.")]
     parked: Annotated[Count, Meta(description="Failed, and waiting for the next attempt.")]
     held: Annotated[Count, Meta(description="Waiting behind a parked one of the same key.")]
-    in_flight: Annotated[Count, Meta(description="Attempts on the wire, in this process.")]
+    in_flight: Annotated[Count, Meta(description="Attempts on the wire.")]
     attempts: Annotated[
         dict[str, int],
         Meta(
-            description="Attempts of this process: delivered, or the cause of failure → number.",
+            description="Attempts since the processes started: delivered, or the cause of failure → number.",
             examples=[{"delivered": 120, "http_500": 3}],
         ),
     ]
     filter_failures: Annotated[
         Count,
-        Meta(description="Events on which where failed in this process; they count as filtered."),
+        Meta(description="Events on which where failed since the processes started; they count as filtered."),
     ] = 0
     unaccounted: int
     oldest_pending_s: Annotated[float | None, Meta(description="Age of the oldest pending event; null without one.")]
@@ -213,6 +213,13 @@ class ReplaysStatus(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One process of the gateway."""
+
+    worker: Annotated[Count, Meta(description="Its number, from 0; the one started in its place has the same.")]
+    pid: Annotated[int | None, Meta(description="Null: it does not answer, and what only it knows is in no sum.")]
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at a glance."""
 
@@ -222,6 +229,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     sources: list[SourceStatus]
     subscribers: list[SubscriberStatus]
     store: StoreStatus
+    workers: Annotated[list[WorkerStatus], Meta(description="The processes that take requests and deliver.")]
     alerts: AlertsStatus = AlertsStatus()
     problems: list[Trouble]
 

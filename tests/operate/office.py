@@ -29,6 +29,7 @@ from gateway.operate.desk import Desk
 from gateway.operate.gate import Door
 from gateway.operate.health import health_routes
 from gateway.operate.metrics import metrics_routes
+from gateway.operate.processes import Process, resources
 from gateway.operate.refusals import count_refused
 from gateway.operate.replaying import ReplayDesk
 from gateway.store.connection import Store
@@ -52,10 +53,6 @@ class Deliveries:
 
     def __init__(self) -> None:
         self.lanes: dict[str, Any] = {}
-
-    def status(self) -> dict[str, Any]:
-        """What a test put there."""
-        return self.lanes
 
 
 class Stats(msgspec.Struct):
@@ -84,8 +81,13 @@ class Office:
             keys=self.keys,
             logs=self.logs,
             wall_ms=lambda: self.now_ms,
-            stats=self.stats,
-            deliveries=self.deliveries,
+            here=lambda: Process(
+                pid=1,
+                answers=self.stats.answers,
+                received_bytes=self.stats.bytes,
+                lanes=self.deliveries.lanes,
+                resources=resources(),
+            ),
         )
         self.replay_desk = ReplayDesk(
             sight=self.desk.sight,

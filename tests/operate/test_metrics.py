@@ -40,8 +40,8 @@ def test_metrics_say_what_the_ledger_says(store_settings: StoreSettings) -> None
             assert found["gateway_pending_events", "crm", "unread"] == 1
             assert found["gateway_oldest_pending_seconds", "crm"] == 64.98
             assert found["gateway_unaccounted_events",] == 0
-            assert found["gateway_answers_total", "401"] == 1
-            assert found["gateway_attempts_total", "http_500", "crm"] == 20
+            assert found["gateway_answers_total", "401", "0"] == 1
+            assert found["gateway_attempts_total", "http_500", "crm", "0"] == 20
             assert found["gateway_log_bytes", "0"] > 500
             await at.store.call("XDEL", at.keys[0].log, "1-0")
             at.now_ms += 1_000  # a status a second old is given again

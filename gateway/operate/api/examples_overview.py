@@ -127,6 +127,7 @@ _STATUS = {
             }
         ],
     },
+    "workers": [{"worker": 0, "pid": 4_711}],
     "alerts": {"configured": True, "standing": 0, "unsent": 0, "failing_since": None, "why": None},
     "problems": [
         {
