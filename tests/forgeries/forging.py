@@ -165,6 +165,7 @@ def other_algorithm(genuine: Genuine, chance: Random) -> Request | None:
     right = "sha512" if genuine.adapter.name == "generic_chat" else "sha256"
     algorithm = chance.choice([name for name in _DIGESTS if name != right])
     ways = (
+        lambda: algorithm.encode() + b"=" + hmac.digest(secret, body, algorithm).hex().encode(),
         lambda: _hmac_values(genuine, secret, body, algorithm, chance),
         lambda: _hmac_values(genuine, body, secret, right, chance),
         lambda: _hmac_values(genuine, secret, body + b"\n", right, chance),
