@@ -81,8 +81,11 @@ class EmbeddedStore:
         self._watch = asyncio.create_task(self._keep_running(), name="embedded store")
 
     async def _start(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lasting_folder(self.directory)
         self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Valkey syncs the names in its log's folder, but not the folder's own name: without this a power cut could take
+        # it, with everything in it (tests/power shows it).
+        lasting_folder(self.directory / "appendonlydir")
         # Everybody who uses the server holds this one shared; who can have it alone at the end was the last.
         self._users = os.open(self.directory / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._users, fcntl.LOCK_SH)
@@ -225,6 +228,18 @@ class EmbeddedStore:
         except OSError:
             return "it left no log"
         return " | ".join(lines[-3:])
+
+
+def lasting_folder(path: Path) -> None:
+    """Make a folder for its owner alone, with those above it, whose names survive a power cut. Raises ``OSError``."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for each in reversed([path, *missing]):  # the last one also where it was there: a start may have ended before this
+        descriptor = os.open(each.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def most_memory_bytes(retention_bytes: int) -> int:

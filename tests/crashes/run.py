@@ -4,7 +4,7 @@ import asyncio
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -34,6 +34,7 @@ log_level = "warning"
 [store]
 url = "embedded:./data"
 retention_bytes = "64GiB"
+{store}
 [sources.{source}]
 adapter = "enviaai"
 secrets = ["env:PROVIDER"]
@@ -77,10 +78,19 @@ class Done(msgspec.Struct, kw_only=True):
     """What the gateways logged."""
 
 
-class _Run:
-    """A run under way."""
+class Run:
+    """A run under way. Power cuts (``tests/power``) are another kind of it."""
 
-    def __init__(self, wanted: Plan, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        wanted: Plan,
+        folder: Path,
+        say: Callable[[str], None],
+        *,
+        env: Mapping[str, str] | None = None,
+        store: str = "",
+    ) -> None:
+        """``env``: more of the environment of the gateways; ``store``: more lines under ``[store]``."""
         self._wanted = wanted
         self._say = say
         self._folder = folder
@@ -90,8 +100,9 @@ class _Run:
         self._plain = Subscriber(0.0, chance)
         self._ordered = Subscriber(FAILING, random.Random(wanted.seed + 1))
         self._gateway = GatewayProcess(
-            folder, {"PROVIDER": SOURCE.secrets[0].decode(), "SUBSCRIBER": SECRET}, name="gateway"
+            folder, {"PROVIDER": SOURCE.secrets[0].decode(), "SUBSCRIBER": SECRET, **(env or {})}, name="gateway"
         )
+        self._store_lines = store
         self._port: int | None = None
         self._provider = Provider(rate=wanted.rate, first=wanted.seed * 10_000_000, port=lambda: self._port)
         self._kills_s: list[float] = []
@@ -108,15 +119,19 @@ class _Run:
                 await stack.enter_async_context(subscribing(each))
             retry = ", ".join(['"200ms"'] * 50)
             (self._folder / "gateway.toml").write_text(
-                CONFIG.format(source=SOURCE.name, plain=self._plain.port, ordered=self._ordered.port, retry=retry)
+                CONFIG.format(
+                    source=SOURCE.name,
+                    plain=self._plain.port,
+                    ordered=self._ordered.port,
+                    retry=retry,
+                    store=self._store_lines,
+                )
             )
             self._start()
             await self._serving()
             self._provider.start()
             try:
-                for number, kill in enumerate(self._kills, 1):
-                    await self._strike(kill)
-                    self._progress(number)
+                await self._strikes()
                 await self._serving()
                 self._say("draining")
             finally:
@@ -158,6 +173,11 @@ class _Run:
                 raise RuntimeError(f"the gateway does not start: {self._gateway.words()[-2_000:]}")
             self._start()
 
+    async def _strikes(self) -> None:
+        for number, kill in enumerate(self._kills, 1):
+            await self._strike(kill)
+            self._progress(number, len(self._kills))
+
     async def _strike(self, kill: Kill) -> None:
         process = self._gateway.process
         assert process is not None
@@ -175,18 +195,21 @@ class _Run:
                 await asyncio.sleep(0.005)
             self._kills_s.append(time.monotonic())
             return
+        await self._end(self._gateway.kill)
+        self._start()
+
+    async def _end(self, kill: Callable[[], None]) -> None:
+        """End the gateway, and forget where it was."""
         if self._port is not None:
             self._serving_s += time.monotonic() - self._ready_s
         self._port = None
-        self._gateway.kill()
+        kill()
         self._kills_s.append(time.monotonic())
         assert self._ready is not None
         await self._ready
         self._port = None
-        self._start()
 
-    def _progress(self, number: int) -> None:
-        total = len(self._kills)
+    def _progress(self, number: int, total: int) -> None:
         if number == total or number % max(1, total // 20) == 0:
             acknowledged = len(self._provider.acknowledged)
             self._say(f"{number} of {total} kills, {acknowledged} acknowledged, {self._provider.waiting} under way")
@@ -254,4 +277,4 @@ class _Head(msgspec.Struct):
 def run(wanted: Plan, say: Callable[[str], None]) -> Done:
     """Run it in a directory of its own, which is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="gateway-crashes-") as folder:
-        return asyncio.run(_Run(wanted, Path(folder), say).run())
+        return asyncio.run(Run(wanted, Path(folder), say).run())
