@@ -125,7 +125,7 @@ class _Finder:
         yield self._replace(node, f"({f' {other} '.join(sides)})")
         for dropped in range(len(sides)):
             yield self._replace(node, f"({f' {word} '.join(sides[:dropped] + sides[dropped + 1 :])})")
-        if not tested:
+        if not tested and not any(map(_is_bool, node.values)):  # else either order gives the same truth
             yield self._replace(node, f"({f' {word} '.join(reversed(sides))})")
 
     def _at_once(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Edit]:
@@ -181,6 +181,10 @@ def _is_chosen(node: ast.Assign) -> bool:
     """``NAME_S = 30.0``: a figure that somebody chose, and the next one would have done."""
     name = node.targets[0]
     return isinstance(name, ast.Name) and name.id.isupper() and isinstance(node.value, ast.Constant)
+
+
+def _is_bool(node: ast.expr) -> bool:
+    return isinstance(node, ast.Compare) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
 
 
 def _is_text(node: ast.expr) -> bool:
