@@ -9,6 +9,7 @@
     │   ├── NotDurable         exit 3   the store would acknowledge before the fsync; names the setting
     │   ├── StoreMismatch      exit 3   the store was first used with another number of partitions or format
     │   └── LeaseLost                   another process owns the partition now; stop settling it at once
+    ├── BackupRefused                   a copy of the store cannot be made, or not be put there
     ├── IntakeFull             503      more requests wait for the store than the bound allows
     ├── KeyUnavailable         503      the provider's key host did not answer; ours to report, theirs to retry
     └── TargetRefused                   a subscriber's URL leads where deliveries may not go
@@ -47,6 +48,10 @@ class StoreMismatch(StoreError):
 
 class LeaseLost(StoreError):
     """Another process took the partition over."""
+
+
+class BackupRefused(GatewayError):
+    """A backup cannot be made, or put back. The message says why, and what to do."""
 
 
 class IntakeFull(GatewayError):

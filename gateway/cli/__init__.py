@@ -45,6 +45,8 @@ VERBS: dict[str, Verb] = {
     "resume": Verb("pause", "Mend", "Let them go on."),
     "replay": Verb("replay", "Mend", "Send events again, to a subscriber or a URL; a dry run first."),
     "alerts": Verb("alerts", "Mend", "Alerts: test whether one arrives."),
+    "backup": Verb("backup", "Mend", "Copy the running embedded store into a folder."),
+    "restore": Verb("backup", "Mend", "Put a backup into an empty data directory."),
     "schema": Verb("schema", "Build", "The event as JSON Schema, TypeScript or Python types."),
     "secret": Verb("secret", "Build", "Make a secret: for subscribers, tokens and paths."),
 }

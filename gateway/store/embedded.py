@@ -27,6 +27,7 @@ import structlog
 
 from gateway.config import StoreSettings
 from gateway.errors import StoreUnavailable
+from gateway.store.backup import STAGE
 
 log = structlog.get_logger("gateway.store")
 
@@ -83,6 +84,10 @@ class EmbeddedStore:
     async def _start(self) -> None:
         lasting_folder(self.directory)
         self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (self.directory / STAGE).exists():
+            raise StoreUnavailable(
+                f"a restore into {self.directory} was not finished; repeat it: gateway restore, or empty the directory"
+            )
         # Valkey syncs the names in its log's folder, but not the folder's own name: without this a power cut could take
         # it, with everything in it (tests/power shows it).
         lasting_folder(self.directory / "appendonlydir")

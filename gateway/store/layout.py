@@ -20,9 +20,12 @@ key                                written   what
                                    trim      ``rejected_bytes``; lease: ``owner`` ``epoch`` ``lease_until_ms``;
                                              ledger: ``q:<source>:<accepted|ignored|quarantined|rejected>`` and
                                              ``e:<source>:<produced|logged|duplicate|spooled>``; in the first
-                                             partition ``subscribers_version``, counted up with ``subscribers``
+                                             partition ``subscribers_version``, counted up with ``subscribers``, and
+                                             ``migrator`` ``migrator_until_ms`` while the format is changed
 ``{0}:subscribers``                API       hash: name → JSON of the settings as written, of subscribers made through
                                              the API; secrets by reference only. In the first partition alone
+``{0}:versions``                   opening   hash: version of the gateway → when it last opened the store, in ms. In the
+                                             first partition alone
 ``{n}:log``                        commit    the log; trimmed by trim
 ``{n}:seen:<event id>``            commit    sequence number; expires after the longest of dedupe window, the
                                              provider's retry horizon and the retention. Also the look-up by id
@@ -155,11 +158,13 @@ class Keys:
         "state",
         "subs",
         "subscribers",
+        "versions",
     )
 
     def __init__(self, tag: str) -> None:
         self.prefix = "{" + tag + "}"
         self.state = f"{self.prefix}:state"
+        self.versions = f"{self.prefix}:versions"
         self.log = f"{self.prefix}:log"
         self.seen_prefix = f"{self.prefix}:seen:"
         self.committer_prefix = f"{self.prefix}:committer:"

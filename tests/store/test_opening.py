@@ -5,9 +5,8 @@ import asyncio
 import pytest
 
 from gateway.errors import NotDurable, StoreMismatch, StoreUnavailable
-from gateway.store import opening
 from gateway.store.layout import Keys, tags
-from gateway.store.opening import open_partitions, open_store
+from gateway.store.opening import gateway_version, open_partitions, open_store
 from tests.support.proxy import proxied
 from tests.support.stores import Kind, StoreServer, running
 
@@ -26,15 +25,20 @@ def test_another_number_of_partitions_is_refused(server: StoreServer) -> None:
     asyncio.run(check())
 
 
-def test_another_format_is_refused(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A layout this version does not know is not guessed at."""
+def test_another_format_is_refused(server: StoreServer) -> None:
+    """A layout this version does not know is not guessed at; the refusal names the version that used it last."""
 
     async def check() -> None:
         async with server.store() as store:
             await open_partitions(store, [Keys("0")])
-            monkeypatch.setattr(opening, "FORMAT", 2)
-            with pytest.raises(StoreMismatch, match="first used with format = 1, not 2"):
-                await open_partitions(store, [Keys("0")])
+            last = f"use gateway {gateway_version()}, which used it last"
+            for form in (2, 0):
+                with pytest.raises(StoreMismatch, match=f"first used with format = 1, not {form}; {last}"):
+                    await open_partitions(store, [Keys("0")], form=form)
+            server.ask("DEL", Keys("0").versions)
+            with pytest.raises(StoreMismatch, match="use the version of the gateway that wrote it"):
+                await open_partitions(store, [Keys("0")], form=2)
+            await open_partitions(store, [Keys("0")])
 
     asyncio.run(check())
 
