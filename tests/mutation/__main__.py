@@ -1,6 +1,7 @@
 """The command line: ``python -m tests.mutation --part settle --most 100 --seed 1``."""
 
 import argparse
+import signal
 import sys
 import time
 
@@ -30,6 +31,7 @@ def main() -> int:
         only=given.only,
         processes=given.processes,
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an end like any other: nothing is left behind
     notes = Console(stderr=True, highlight=False)
     began_s = time.monotonic()
     result = run(wanted, lambda text: notes.print(text, markup=False, soft_wrap=True))

@@ -193,7 +193,11 @@ def _judge_all(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        try:
+            thread.join()
+        except BaseException as error:  # we are to end: each process does after what it has in hand
+            failures.append(error)
+            thread.join()
     if failures:
         raise failures[0]
     result.verdicts.sort(key=lambda each: (each.mutant.file, each.mutant.edit.start, each.mutant.edit.text))
