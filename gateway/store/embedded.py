@@ -28,6 +28,7 @@ import structlog
 from gateway.config import StoreSettings
 from gateway.errors import StoreUnavailable
 from gateway.store.backup import STAGE
+from gateway.store.torn import NOT_WHOLE, cut_torn_end
 
 log = structlog.get_logger("gateway.store")
 
@@ -97,7 +98,7 @@ class EmbeddedStore:
         await self._bring_up()
 
     async def _bring_up(self) -> None:
-        attached, launches = False, 0
+        attached, mended, launches = False, False, 0
         self.child = None if self.child is None or self.child.poll() is not None else self.child
         while True:
             if self.child is None:
@@ -110,6 +111,10 @@ class EmbeddedStore:
             if await self._answers():
                 return
             if self.child is not None and (code := self.child.poll()) is not None:
+                if code > 0 and not mended and NOT_WHOLE in self._last_words():
+                    mended, self.child = True, None
+                    await asyncio.to_thread(self._mend)
+                    continue
                 if code > 0 or launches == LAUNCHES:  # it ended by itself, or is killed again and again
                     raise StoreUnavailable(f"the embedded store ended with code {code}: {self._last_words()}")
                 self.child = None
@@ -134,6 +139,7 @@ class EmbeddedStore:
                     *("--daemonize", "no", "--save", "", "--maxmemory-policy", "noeviction"),
                     *("--maxmemory", str(most_memory_bytes(self.settings.retention_bytes))),
                     *("--appendonly", "yes" if durable else "no", "--appendfsync", "always"),
+                    *("--aof-load-truncated", "no"),  # torn.py says why
                     *("--no-appendfsync-on-rewrite", "no", "--auto-aof-rewrite-min-size", "64mb"),
                     *("--stop-writes-on-bgsave-error", "no", "--always-show-logo", "no"),
                     # Larger nodes than the default 4 KiB: fewer bytes a waiting event beyond its own (measured).
@@ -149,6 +155,18 @@ class EmbeddedStore:
             )
         finally:
             os.close(lock)  # the server has its own copy: the lock is held until that one is closed
+
+    def _mend(self) -> None:
+        """Cut off what an interrupted write left at the end of the log, unless somebody else is at it."""
+        with (self.directory / "lock").open("r+b") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            cut_bytes = cut_torn_end(self.directory, server_binary())
+            log.warning(
+                "store.torn_end", directory=str(self.directory), bytes=cut_bytes, why="the last write was interrupted"
+            )
 
     async def _answers(self) -> bool:
         try:
