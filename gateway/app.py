@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import structlog
 from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
@@ -48,10 +49,10 @@ from gateway.operate.refusals import Refused, count_refused
 from gateway.operate.replaying import ReplayDesk, forget_secret, read_target
 from gateway.operate.subscribers import Subscribers
 from gateway.operate.trying import Trial
-from gateway.reloading import Reloader
+from gateway.reloading import Reloaded, Reloader
 from gateway.store.connection import Store
 from gateway.store.deliverers import Deliverers
-from gateway.store.embedded import EmbeddedStore
+from gateway.store.embedded import EmbeddedStore, socket_path
 from gateway.store.housekeeping import Housekeeping
 from gateway.store.layout import Keys, tags
 from gateway.store.lease import Lease, owner_name
@@ -61,6 +62,8 @@ from gateway.store.parked import SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
 from gateway.store.subscribing import subscribe_all
 from gateway.store.visits import VisitBook
+from gateway.workers.everywhere import Everywhere, ask_what_they_know
+from gateway.workers.exchange import ALONE, Exchange, Place
 
 log = structlog.get_logger("gateway")
 
@@ -75,13 +78,17 @@ def wall_ms() -> int:
 class Gateway:
     """One process of the gateway."""
 
-    def __init__(self, config: Config, *, role: Role, listen: tuple[str, int]) -> None:
-        """Build everything; nothing runs yet. ``listen`` is where this process serves HTTP."""
+    def __init__(self, config: Config, *, role: Role, listen: tuple[str, int], place: Place = ALONE) -> None:
+        """Build everything; nothing runs yet. ``listen`` is where this process serves HTTP.
+
+        ``place``: which of several workers it is; then their parent runs the embedded store.
+        """
         self.config = config
         self.role: Role = role
         settings = config.store
-        self.embedded = EmbeddedStore(settings) if settings.data_dir else None
-        url = self.embedded.url if self.embedded else settings.url
+        self.place = place
+        self.embedded = EmbeddedStore(settings) if settings.data_dir and not place.folder else None
+        url = f"unix://{socket_path(settings.data_dir)}" if settings.data_dir else settings.url
         self.store = Store(settings, url)
         # Its own connections, so that no crowd of deliveries or questions can keep a request waiting.
         self.intake_store = Store(settings, url, connections=settings.partitions + 1)
@@ -128,6 +135,7 @@ class Gateway:
             logs=self.logs,
             wall_ms=wall_ms,
             here=self.knows,
+            others=self._others,
         )
         self.access = Access(
             self._tokens(config),
@@ -146,6 +154,11 @@ class Gateway:
             replace_subscribers=self.roster.use_file,
             tell=self._tell_reload,
         )
+        self.exchange: Exchange | None = None
+        self.everywhere: Reloader | Everywhere = self.reloader
+        if place.folder is not None:
+            self.exchange = Exchange(place, {"knows": self._tell_what_it_knows, "reload": self._reload_as_told})
+            self.everywhere = Everywhere(self.reloader, self.exchange, place.worker)
         self.subscribers = Subscribers(
             sight=self.desk.sight,
             roster=self.roster,
@@ -232,7 +245,7 @@ class Gateway:
 
         more = [
             *subscribers.routes(self.subscribers, self.trial),
-            *reload.routes(self.reloader),
+            *reload.routes(self.everywhere),
             *replays.routes(self.replays),
             *alerts_api.routes(self.alerts),
         ]
@@ -259,9 +272,11 @@ class Gateway:
         """
         if self.embedded is not None:
             await self.embedded.start()
-        await open_store(self.store, self.keys, patience_s=PATIENCE_S if self.embedded else 0)
+        await open_store(self.store, self.keys, patience_s=PATIENCE_S if self.config.store.data_dir else 0)
         await self.housekeeping.start(self.config.store)
         await self.roster.start()
+        if self.exchange is not None:
+            await self.exchange.start()
         if self.role != "delivery":
             for committer in self.committers:
                 committer.start()
@@ -281,6 +296,8 @@ class Gateway:
     async def stop(self) -> None:
         """Stop in the order of a webhook's way: what is accepted is committed, what is on the wire is settled."""
         await self.roster.stop()
+        if self.exchange is not None:
+            await self.exchange.stop()
         if self.role != "delivery":
             await asyncio.gather(*[committer.close() for committer in self.committers])
         if self.role != "intake":
@@ -315,11 +332,22 @@ class Gateway:
                 degraded[f"sources.{name}"] = source.broken
         return degraded
 
+    async def _others(self) -> tuple[list[Process], list[int]]:
+        return await ask_what_they_know(self.exchange) if self.exchange else ([], [])
+
+    async def _tell_what_it_knows(self, _given: Any) -> Process:
+        return msgspec.structs.replace(self.knows(), refused_changes=self.desk.sight.refused_changes)
+
+    async def _reload_as_told(self, given: Any) -> Reloaded:
+        assert isinstance(self.everywhere, Everywhere)
+        return await self.everywhere.reload_here(given)
+
     def knows(self) -> Process:
         """What only this process knows."""
         stats = self.endpoint.stats
         return Process(
             pid=os.getpid(),
+            worker=self.place.worker,
             answers=stats.answers,
             received_bytes=stats.bytes,
             limited=stats.limited,

@@ -35,6 +35,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     settings: Annotated[list[str], Meta(description="Of a changed one: which settings.", examples=[["url", "types"]])]
 
 
+class WorkerReload(msgspec.Struct, frozen=True, kw_only=True):
+    """What one of several workers did with the file."""
+
+    worker: int
+    done: Annotated[bool, Meta(description="It goes by the file now.")]
+    why: Annotated[str | None, Meta(description="Why it could not; it goes on as before.")]
+
+
 class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
     """What a reload changed, or would change."""
 
@@ -44,6 +52,7 @@ class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
         list[str],
         Meta(description="Settings that differ from those in force and wait for a restart.", examples=[["store.url"]]),
     ]
+    workers: Annotated[list[WorkerReload], Meta(description="Each of several; empty where there is one process.")] = []
 
 
 class Reloader:

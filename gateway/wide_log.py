@@ -15,8 +15,13 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 NOISY = ("httpx", "httpcore", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "pyreqwest", "litestar")
 
 
-def set_up(level: str, form: Literal["auto", "text", "json"], stream: TextIO | None = None) -> None:
-    """Configure logging for the whole process. ``stream``: where lines go; stderr by default."""
+def set_up(
+    level: str, form: Literal["auto", "text", "json"], stream: TextIO | None = None, *, worker: int | None = None
+) -> None:
+    """Configure logging for the whole process. ``stream``: where lines go; stderr by default.
+
+    ``worker``: of several processes whose lines go there, which this one is; it stands in every line.
+    """
     stream = stream or sys.stderr
     text = form == "text" or (form == "auto" and stream.isatty())
     renderer: Any = (
@@ -24,8 +29,10 @@ def set_up(level: str, form: Literal["auto", "text", "json"], stream: TextIO | N
         if text
         else structlog.processors.JSONRenderer(serializer=lambda value, **_: msgspec.json.encode(value).decode())
     )
+    of_worker: list[Any] = [] if worker is None else [lambda _logger, _method, line: {**line, "worker": worker}]
     structlog.configure(
         processors=[
+            *of_worker,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

@@ -51,5 +51,8 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
         if each["settings"]:
             line.append("  " + ", ".join(clean(name) for name in each["settings"]))
         out.print(line, soft_wrap=True)
+    for each in answer["workers"]:
+        if each["why"] is not None:
+            out.print(f"worker {each['worker']} goes on as before: {clean(each['why'])}", style="red", soft_wrap=True)
     for name in answer["restart"]:
         out.print(f"{clean(name)}  differs from what runs, and waits for a restart", style="yellow", soft_wrap=True)

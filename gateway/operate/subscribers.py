@@ -187,6 +187,7 @@ class Subscribers:
         return member
 
     async def _names(self) -> set[str]:
+        await self._roster.refresh()  # another process may have made one at this moment
         known = await subscribers_of(self._sight.store, self._sight.keys)
         return {*self._roster.members, *(name for names in known for name in names)}
 

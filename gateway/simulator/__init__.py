@@ -2,7 +2,7 @@
 
 Each player is a process of its own (``python -m gateway.simulator.<name>``) and knows only what the first line on its
 standard input tells it: URLs and secrets. It writes one JSON line for everything it does (``lines.py``) and ends when
-its standard input closes, so none outlives who started it (``lifeline.py``).
+its standard input closes, so none outlives who started it (``gateway/lifeline.py``).
 
 ==================  ================================================================================================
 ``provider.py``     the providers: sends rounds of signed requests (``rounds.py``, ``requests.py``), heeds the answers

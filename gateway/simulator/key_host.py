@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gateway.simulator import certificates, lifeline, lines, loopback
+from gateway import lifeline
+from gateway.simulator import certificates, lines, loopback
 
 
 class Instructions(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@ import msgspec
 
 from adapters.contract import Adapter
 from adapters.registry import BrokenAdapter, find
-from gateway.simulator import lifeline, lines, requests, rounds, sending
+from gateway import lifeline
+from gateway.simulator import lines, requests, rounds, sending
 
 
 class Instructions(msgspec.Struct, frozen=True, kw_only=True):

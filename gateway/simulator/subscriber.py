@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from gateway.simulator import lifeline, lines, loopback
+from gateway import lifeline
+from gateway.simulator import lines, loopback
 
 TOLERANCE_S = 300
 """How far ``webhook-timestamp`` may be from our clock."""

@@ -15,7 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
-from gateway.simulator import lifeline
+from gateway import lifeline
 
 GRACE_S = 17.0
 """The gateway promises to be gone 15 s after SIGTERM."""

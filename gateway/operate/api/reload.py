@@ -1,6 +1,6 @@
 """``/api/reload``: read ``gateway.toml`` again."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from litestar import Request, post
@@ -9,8 +9,9 @@ from msgspec import Meta
 
 from gateway.operate.api.documented import BAD_REQUEST, UNAVAILABLE, documented
 from gateway.operate.api.reading import read_order
+from gateway.operate.changes import Actor
 from gateway.operate.gate import actor
-from gateway.reloading import Reloaded, Reloader
+from gateway.reloading import Reloaded
 
 
 class ReloadOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,7 +20,15 @@ class ReloadOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dry_run: Annotated[bool, Meta(description="Only say what would change.")] = False
 
 
-def routes(reloader: Reloader) -> list[Any]:
+class Reloads(Protocol):
+    """What reads the file again: for one process, or for all workers."""
+
+    async def reload(self, *, dry_run: bool, who: Actor) -> Reloaded:
+        """Do it, or only say what it would do. Raises ``Refused`` and ``StoreUnavailable``."""
+        ...
+
+
+def routes(reloader: Reloads) -> list[Any]:
     """The handler."""
 
     @post(

@@ -1,0 +1,240 @@
+"""The parent of several workers: starts them, watches them, replaces them, and ends after them.
+
+It runs the embedded store, so that a worker's end is not the store's. It answers no request and knows nothing of them;
+whatever happens to it, the workers notice (``child.py``), and what was acknowledged is on disk.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from gateway.config import Config
+from gateway.store.embedded import EmbeddedStore
+
+log = structlog.get_logger("gateway.workers")
+
+STOP_S = 11.0
+"""How long workers may take to stop; with the store after them the parent is gone 15 s after a SIGTERM."""
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 30.0
+"""Before a worker that ended is started again: each time twice as long, until one has lived for ``LIVED_S``."""
+LIVED_S = 60.0
+
+
+class WorkerFailed(Exception):
+    """A worker never served. It has said why; ``code`` is its exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"a worker ended with exit code {code}")
+        self.code = code
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker must know to begin."""
+
+    config_path: str
+    role: str
+    socket_fd: int
+    worker: int
+    workers: int
+    folder: str
+
+
+class Worker:
+    """One process."""
+
+    def __init__(self, number: int, process: asyncio.subprocess.Process) -> None:
+        self.number = number
+        self.process = process
+        self.said: dict[str, Any] = {}
+        """What it said when it served; empty before."""
+        self.since_s = asyncio.get_running_loop().time()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    async def ready(self) -> bool:
+        """Wait until it serves; ``False`` if it ended before."""
+        assert self.process.stdout is not None
+        line = await self.process.stdout.readline()
+        if line:
+            self.said = msgspec.json.decode(line)
+        return bool(line)
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal, if it still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    async def end(self, within_s: float) -> None:
+        """SIGTERM, and SIGKILL for one that stays."""
+        self.tell(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(within_s):
+                await self.process.wait()
+        except TimeoutError:
+            log.error("workers.killed", worker=self.number, pid=self.pid, why=f"it did not end within {within_s:g} s")
+            self.tell(signal.SIGKILL)
+            await self.process.wait()
+
+
+class Parent:
+    """All workers of one gateway."""
+
+    def __init__(self, config: Config, role: str, bound: socket.socket, workers: int) -> None:
+        """``bound`` listens already."""
+        self._config = config
+        self._role = role
+        self._bound = bound
+        self._workers = workers
+        self._store = EmbeddedStore(config.store) if config.store.data_dir else None
+        self._folder = Path()
+        self._serving: list[Worker] = []
+        """By number, the one that serves or is to serve."""
+        self._started: list[Worker] = []
+        """All that may not have ended, those that are on their way out included."""
+        self._changing = [asyncio.Lock() for _ in range(workers)]
+        self._rolling: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._stopping = asyncio.Event()
+
+    async def run(self, ready: Callable[[list[dict[str, Any]]], None]) -> None:
+        """Run until a signal. ``ready`` is given what each worker said once all serve.
+
+        Raises ``StoreUnavailable`` and ``WorkerFailed``.
+        """
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, self._stopping.set)
+        in_terminal = bool(sys.stdin and sys.stdin.isatty())  # one that is closed sends it, and there it means the end
+        loop.add_signal_handler(signal.SIGHUP, self._stopping.set if in_terminal else self._reload)
+        loop.add_signal_handler(signal.SIGUSR2, self._roll)
+        self._folder = Path(tempfile.mkdtemp(prefix="gateway-workers-"))
+        stop = self._task(self._stopping.wait())
+        try:
+            await _first(self._task(self._work(ready)), stop)
+        finally:
+            self._stopping.set()
+            await self._end()
+
+    async def _work(self, ready: Callable[[list[dict[str, Any]]], None]) -> None:
+        await self._start_store()
+        await self._start_workers(ready)
+        await asyncio.gather(*[self._keep(number) for number in range(self._workers)])
+
+    async def _start_store(self) -> None:
+        if self._store is not None:
+            await self._store.start()
+
+    async def _start_workers(self, ready: Callable[[list[dict[str, Any]]], None]) -> None:
+        self._serving = [await self._spawn(number) for number in range(self._workers)]
+        for worker in self._serving:
+            if not await worker.ready():
+                raise WorkerFailed(await worker.process.wait())
+        ready([worker.said for worker in self._serving])
+
+    async def _spawn(self, number: int) -> Worker:
+        orders = Orders(
+            config_path=str(self._config.path),
+            role=self._role,
+            socket_fd=self._bound.fileno(),
+            worker=number,
+            workers=self._workers,
+            folder=str(self._folder),
+        )
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "gateway.workers.child"),
+            stdin=asyncio.subprocess.PIPE,  # closes when we end, however we end
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=(self._bound.fileno(),),
+            start_new_session=True,  # a terminal's Ctrl-C is for the parent, which tells the workers
+        )
+        worker = Worker(number, process)
+        self._started = [worker, *[each for each in self._started if each.process.returncode is None]]
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(orders) + b"\n")
+        return worker
+
+    async def _keep(self, number: int) -> None:
+        """Start a worker again when it ends by itself."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            worker = self._serving[number]
+            code = await worker.process.wait()
+            async with self._changing[number]:
+                if self._serving[number] is not worker:
+                    continue  # replaced on purpose
+                lived_s = asyncio.get_running_loop().time() - worker.since_s
+                pause_s = FIRST_PAUSE_S if lived_s >= LIVED_S else pause_s
+                log.error("workers.ended", worker=number, pid=worker.pid, code=code, starts_again_in_s=pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                successor = await self._spawn(number)
+                self._serving[number] = successor
+            if await successor.ready():
+                log.info("workers.started", worker=number, pid=successor.pid)
+
+    def _reload(self) -> None:
+        for worker in self._started:
+            worker.tell(signal.SIGHUP)
+
+    def _roll(self) -> None:
+        if self._rolling is None or self._rolling.done():
+            self._rolling = self._task(self._replace_all())
+
+    async def _replace_all(self) -> None:
+        """Replace one worker after the other; each new one serves before the old one stops."""
+        for number in range(len(self._serving)):
+            async with self._changing[number]:
+                old, new = self._serving[number], await self._spawn(number)
+                if not await new.ready():
+                    code = await new.process.wait()
+                    log.error("workers.not_replaced", worker=number, pid=old.pid, code=code, why="the new one ended")
+                    return
+                self._serving[number] = new
+                await old.end(STOP_S)
+                log.info("workers.replaced", worker=number, pid=new.pid, before=old.pid)
+        log.info("workers.rolled", workers=len(self._serving))
+
+    async def _end(self) -> None:
+        self._bound.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*[worker.end(STOP_S) for worker in self._started])
+        if self._store is not None:
+            await self._store.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _task(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _first(*tasks: "asyncio.Task[Any]") -> None:
+    """Wait for the first to end; raise what it raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+async def run(
+    config: Config, role: str, bound: socket.socket, workers: int, ready: Callable[[list[dict[str, Any]]], None]
+) -> None:
+    """Run a gateway of so many workers until a signal. Raises ``StoreUnavailable`` and ``WorkerFailed``."""
+    await Parent(config, role, bound, workers).run(ready)

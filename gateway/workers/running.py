@@ -1,0 +1,129 @@
+"""One process of the gateway, from start to end: serve, obey signals, hand over, stop."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+import uvicorn
+
+from gateway.app import Gateway, Role
+from gateway.config import Config
+from gateway.workers.accepting import Server, SharingServer
+from gateway.workers.exchange import ALONE, Place
+
+log = structlog.get_logger("gateway.workers")
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process says once it serves."""
+
+    pid: int
+    dashboard: str
+    """With a link that logs in once."""
+    appendfsync: str | None
+    """As the store says it."""
+
+
+async def run(
+    config: Config,
+    role: Role,
+    bound: socket.socket,
+    *,
+    place: Place = ALONE,
+    ready: Callable[[Ready], None],
+    told: Callable[[Callable[[], None]], None] = lambda _stop: None,
+) -> None:
+    """Serve on ``bound`` until a signal. Raises what ``Gateway.start`` raises.
+
+    ``told`` is given what stops the process, for who has other reasons than a signal.
+    """
+    address: tuple[str, int] = bound.getsockname()[:2]
+    gateway = Gateway(config, role=role, listen=address, place=place)
+    server = (SharingServer if place.folder else Server)(
+        uvicorn.Config(
+            gateway.asgi,
+            http=gateway.edge.protocol,
+            ws="none",
+            lifespan="off",
+            access_log=False,  # it would log paths, which may hold tokens
+            server_header=False,
+            proxy_headers=False,  # it believes any loopback peer; `trusted_proxies` decides, in intake/addresses.py
+            date_header=False,
+            log_config=None,
+            timeout_graceful_shutdown=5,
+            h11_max_incomplete_event_size=None,
+        )
+    )
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        stopping.set()
+        gateway.hand_over()  # with the last requests, not after them: each takes its seconds
+        gateway.desk.close()  # who follows the log would keep the server from ending
+        server.should_exit = True
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop)
+    told(stop)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(gateway.reload_quietly("SIGHUP"))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    # Meant for a parent of several workers; unheard it would be the end of the only process there is.
+    loop.add_signal_handler(signal.SIGUSR2, partial(log.warning, "workers.no_roll", why="this process has no workers"))
+    # A terminal that is closed sends it as well, and there it means the end.
+    loop.add_signal_handler(signal.SIGHUP, stop if place is ALONE and in_terminal() else reload)
+    try:
+        await _until(gateway.start(), stopping)
+        if stopping.is_set():
+            return
+        # What has been made by now stays: the collector need not look at it again, nor look often at what comes and
+        # goes without cycles (4 % of the intake's time, measured).
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 100)
+        said = Ready(
+            pid=os.getpid(),
+            dashboard=await gateway.access.new_login(base_url(*address)),
+            appendfsync=gateway.store.live_settings.get("appendfsync"),
+        )
+        ready(said)  # whoever connects from now on waits in the socket's queue
+        await server.serve(sockets=[bound])
+    finally:
+        await gateway.stop()
+
+
+def base_url(host: str, port: int) -> str:
+    """Where somebody on this machine finds it."""
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared, not bound
+
+
+def in_terminal() -> bool:
+    """Whether somebody sits before it."""
+    return bool(sys.stdin and sys.stdin.isatty())
+
+
+async def _until(work: Any, stopping: asyncio.Event) -> None:
+    """Wait for ``work``, or for the signal to stop: a store that never comes up must not need a kill."""
+    task, stop = asyncio.ensure_future(work), asyncio.ensure_future(stopping.wait())
+    await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    else:
+        task.result()
