@@ -95,7 +95,11 @@ class Gateway:
         self.keys = [Keys(tag) for tag in tags(settings.partitions)]
         self.logs = [PartitionLog(self.store, keys) for keys in self.keys]
         self.housekeeping = Housekeeping(
-            self.store, self.keys, wall_ms=wall_ms, is_configured=lambda name: name in self.config.subscribers
+            self.store,
+            self.keys,
+            wall_ms=wall_ms,
+            monotonic=time.monotonic,
+            is_configured=lambda name: name in self.config.subscribers,
         )
         self.committers = [
             Committer(PartitionLog(self.intake_store, keys), monotonic=time.monotonic) for keys in self.keys

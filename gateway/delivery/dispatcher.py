@@ -14,9 +14,10 @@ from typing import Any
 
 import structlog
 
+from gateway.age_clock import AgeClock
 from gateway.config import SubscriberSettings
 from gateway.delivery.condition import Subject
-from gateway.delivery.lag import AgeClock, LagLines, measure_lag
+from gateway.delivery.lag import LagLines, measure_lag
 from gateway.delivery.lane import Lane
 from gateway.delivery.matching import Matcher
 from gateway.delivery.mending import Mender

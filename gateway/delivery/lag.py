@@ -1,10 +1,4 @@
-"""How far behind a subscriber may be: the sequence number up to which it is given up.
-
-An age is a difference of two readings of the wall clock, so a clock that jumps ahead makes everything old at once, and
-what waits would be thrown away. ``AgeClock`` does not jump along.
-"""
-
-from collections.abc import Callable
+"""How far behind a subscriber may be: the sequence number up to which it is given up."""
 
 import msgspec
 import structlog
@@ -19,33 +13,6 @@ WARN_PART = 0.5
 
 CALM_PART = 0.4
 """Below it that is over. Less than ``WARN_PART``, so that who stands at the border is not told of again and again."""
-
-JUMP_MS = 60_000
-"""A wall clock that goes this much faster than time passes has been set, not adjusted."""
-
-
-class AgeClock:
-    """The wall clock less every jump ahead since it was made: by it nothing is older than the time that has passed.
-
-    After a jump back events look younger than they are. Both err on the side that keeps; ``max_lag`` in bytes holds
-    whatever the clock says.
-    """
-
-    def __init__(self, *, wall_ms: Callable[[], int], monotonic: Callable[[], float]) -> None:
-        self._wall_ms = wall_ms
-        self._monotonic = monotonic
-        self._last_wall_ms, self._last_s = wall_ms(), monotonic()
-        self._jumped_ms = 0
-
-    def now_ms(self) -> int:
-        """Milliseconds since the epoch. A jump is noticed at the first call after it."""
-        wall_ms, now_s = self._wall_ms(), self._monotonic()
-        ahead_ms = wall_ms - self._last_wall_ms - round((now_s - self._last_s) * 1000)
-        self._last_wall_ms, self._last_s = wall_ms, now_s
-        if ahead_ms > JUMP_MS:
-            self._jumped_ms += ahead_ms
-            log.warning("delivery.clock_jump", ahead_s=ahead_ms // 1000, why="max_lag does not count it")
-        return wall_ms - self._jumped_ms
 
 
 class Lag(msgspec.Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 An entry of the log goes when it is older than ``retention``, or when the log is larger than ``retention_bytes``; and in
 both cases only if no subscriber needs it any more, which ``lua/trim.lua`` looks up in the same step. So retention never
-costs an undelivered event; a store that fills all the same stops the intake before it is full.
+costs an undelivered event; a store that fills all the same stops the intake before it is full. A clock that jumps ahead
+makes nothing old (``age_clock.py``).
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from gateway.age_clock import AgeClock
 from gateway.config import StoreSettings
 from gateway.errors import NotDurable, StoreError
 from gateway.store.connection import Store
@@ -42,6 +44,7 @@ class Housekeeping:
         keys: Sequence[Keys],
         *,
         wall_ms: Callable[[], int],
+        monotonic: Callable[[], float],
         is_configured: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """``is_configured``: whether there is a subscriber of this name now.
@@ -51,7 +54,7 @@ class Housekeeping:
         """
         self._store = store
         self._keys = keys
-        self._wall_ms = wall_ms
+        self._age_clock = AgeClock(wall_ms=wall_ms, monotonic=monotonic)
         self._is_configured = is_configured
         self._tasks: list[asyncio.Task[None]] = []
         self.has_room = True
@@ -107,12 +110,17 @@ class Housekeeping:
 
     async def trim(self, settings: StoreSettings) -> int:
         """Remove what retention allows. Returns how many log entries went."""
-        oldest_ms = self._wall_ms() - int(settings.retention_s * 1000)
+        retention_ms = int(settings.retention_s * 1000)
+        now_ms = self._age_clock.now_ms()
+        oldest_ms = now_ms - retention_ms
+        seconds, _ = await self._store.call("TIME")
+        # The age of what is in quarantine is by the store's clock: it goes when it is old by both.
+        oldest_kept_ms = min(now_ms, int(seconds) * 1000) - retention_ms
         removed = 0
         for keys, names in zip(self._keys, await subscribers_of(self._store, self._keys), strict=True):
             names = {name for name in names if self._is_configured(name)}
             removed += await self._trim_log(keys, names, oldest_ms, settings.retention_bytes // len(self._keys))
-            await self._store.call("XTRIM", keys.quarantine, "MINID", oldest_ms)
+            await self._store.call("XTRIM", keys.quarantine, "MINID", max(0, oldest_kept_ms))
         if removed:
             log.info("store.trim", entries=removed)
         return removed

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.age_clock import AgeClock
 from gateway.delivery import dispatcher as dispatcher_module
 from gateway.delivery.breaker import Rules
-from gateway.delivery.lag import AgeClock
 from gateway.store.control import Control
 from gateway.store.dead_letters import DeadLetters
 from gateway.store.ledger import read_account
@@ -272,7 +272,8 @@ def test_a_clock_that_jumps_discards_nothing(tmp_path: Path, jump_s: float) -> N
 
 
 def test_the_age_clock_leaves_out_jumps_ahead_and_nothing_else() -> None:
-    """Time that passes counts, small corrections count, a jump ahead does not, and one back is followed."""
+    """Time that passes counts, small corrections count, a jump ahead does not; one back takes it away, and is
+    followed beyond that."""
     clock = Clock()
     began_ms = clock.wall_ms()
     age = AgeClock(wall_ms=clock.wall_ms, monotonic=clock.monotonic)
@@ -282,6 +283,8 @@ def test_the_age_clock_leaves_out_jumps_ahead_and_nothing_else() -> None:
     assert age.now_ms() - began_ms == 7_230_000
     clock.jump(YEAR_S)
     clock.advance(10)
+    assert age.now_ms() - began_ms == 7_240_000
+    clock.jump(-YEAR_S)  # mended
     assert age.now_ms() - began_ms == 7_240_000
     clock.jump(-YEAR_S)
     assert age.now_ms() < began_ms

@@ -15,6 +15,7 @@ from gateway.store.parked import Change
 from gateway.store.quarantine import KeptRequests
 from gateway.store.recount import recount
 from tests.store.partition import NOW_MS, Partition, Subscriber, bury, dead, event, hash_of, kept, park
+from tests.support.clock import Clock
 from tests.support.stores import Kind, StoreServer, running
 
 DAY_MS = 86_400_000
@@ -22,7 +23,7 @@ DAY_MS = 86_400_000
 
 def keeper(store: Store, *partitions: Partition, now_ms: int = NOW_MS) -> Housekeeping:
     """The housekeeping of these partitions."""
-    return Housekeeping(store, [each.keys for each in partitions], wall_ms=lambda: now_ms)
+    return Housekeeping(store, [each.keys for each in partitions], wall_ms=lambda: now_ms, monotonic=lambda: 0.0)
 
 
 def keeping(**settings: Any) -> StoreSettings:
@@ -93,7 +94,11 @@ def test_a_subscriber_that_is_no_longer_configured_holds_nothing_back(server: St
             configured = keeper(store, partition)
             assert await configured.trim(keeping()) == 0, "the control: while it is configured, it is waited for"
             names = Housekeeping(
-                store, [partition.keys], wall_ms=lambda: NOW_MS, is_configured=lambda name: name != "former"
+                store,
+                [partition.keys],
+                wall_ms=lambda: NOW_MS,
+                monotonic=lambda: 0.0,
+                is_configured=lambda name: name != "former",
             )
             assert await names.trim(keeping()) == 1
             assert "former" in (await partition.account()).subscribers
@@ -224,7 +229,9 @@ def test_a_round_that_ends_in_a_defect_is_not_the_last(server: StoreServer, monk
 
 
 def test_quarantine_ends_by_retention(server: StoreServer) -> None:
-    """A quarantined request is kept as long as an event, and its age is the store's clock's."""
+    """A quarantined request goes when it is old by the store's clock, which dates it, and by ours.
+
+    Story: its age was the store's date against our clock: one that ran a year ahead emptied the quarantine."""
 
     async def check() -> None:
         async with server.store() as store:
@@ -232,11 +239,36 @@ def test_quarantine_ends_by_retention(server: StoreServer) -> None:
             await partition.commit(quarantined=(kept(b"q"),), counts=[("s", "quarantined", 1)])
             seconds, _ = await store.call("TIME")
             shelf, stored_ms = KeptRequests(store, partition.keys, "quarantine"), int(seconds) * 1_000
-            await keeper(store, partition, now_ms=stored_ms + DAY_MS - 5_000).trim(keeping())
+            await keeper(store, partition, now_ms=stored_ms + 365 * DAY_MS).trim(keeping())
             assert len(await shelf.list(None, 10)) == 1
-            await keeper(store, partition, now_ms=stored_ms + DAY_MS + 5_000).trim(keeping())
-            assert await shelf.list(None, 10) == []
+            short = keeping(retention_s=0.001)
+            await asyncio.sleep(0.01)  # older than that by any clock
+            await keeper(store, partition, now_ms=stored_ms - DAY_MS).trim(short)
+            assert len(await shelf.list(None, 10)) == 1
+            async with asyncio.timeout(5):
+                while await shelf.list(None, 10):
+                    await keeper(store, partition, now_ms=stored_ms + DAY_MS).trim(short)
             assert (await partition.ledger()).requests.quarantined == 1  # the count stays
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("jump_s", [1, 3_600, 365 * 86_400, -1, -3_600, -365 * 86_400])
+def test_a_clock_that_jumps_makes_nothing_old(server: StoreServer, jump_s: int) -> None:
+    """What is kept for a day is kept for a day, set the clock who will; the control: a day that passes counts."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition, clock = Partition(store), Clock()
+            keep = Housekeeping(store, [partition.keys], wall_ms=clock.wall_ms, monotonic=clock.monotonic)
+            await partition.commit(event("a", received_ms=clock.wall_ms()))
+            clock.advance(40_000)
+            clock.jump(jump_s)
+            assert await keep.trim(keeping()) == 0
+            clock.jump(-jump_s)  # somebody mended it
+            assert await keep.trim(keeping()) == 0
+            clock.advance(50_000 + max(0, -jump_s))  # after a step back it errs on the side that keeps
+            assert await keep.trim(keeping()) == 1
 
     asyncio.run(check())
 
