@@ -2,7 +2,8 @@
 
 What is added: deadlines for head, body and idleness (``connections``), checks of the head (``heads``), a bound for
 requests sent ahead, refusals as ``application/problem+json`` that come in their turn, and an end of the connection that
-lets the sender read them. Trailers are dropped: they would stand among the headers, which are looked at after the body.
+lets the sender read them. Trailers are dropped: uvicorn's list of headers is the one the endpoint reads after the body,
+and a proof must not come from behind it.
 
 One thing is mended. A sender may offer to go on in another protocol (``Upgrade: h2c``, as curl and Java's client do
 over plain HTTP); a server that does not want to answers as if nothing had been said (RFC 9110, 7.8). The parser takes
@@ -27,6 +28,7 @@ from gateway.intake.pipeline import request_id
 from gateway.problems import Problem
 
 _FRAMING = (b"content-length", b"transfer-encoding")
+_LOOKED_AT = frozenset([b"host", b"transfer-encoding", b"expect"])
 
 NOTHING, HEAD, BODY = 0, 1, 2
 """What of a request is being received."""
@@ -179,16 +181,20 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a head."""
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
         self.receiving = HEAD
         self.since_s = self.clock.now_s
-        self.has_host = self.has_coding = False
+        self.has_host = self.has_coding = self.expect_100_continue = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, or a trailer."""
-        if self.receiving != HEAD:
-            return
+        """One header; after the head a trailer, which goes into a list that nobody looks at."""
         name = name.lower()
+        if name in _LOOKED_AT:
+            self._look_at(name, value)
+        self.headers.append((name, value))
+
+    def _look_at(self, name: bytes, value: bytes) -> None:
         if name == b"host":
             if self.has_host:
                 raise Refusal(problems.MALFORMED, "one Host, and no more")
@@ -198,25 +204,23 @@ class Protocol(HttpToolsProtocol):
             if self.has_coding:
                 raise Refusal(problems.MALFORMED, "one Transfer-Encoding, and no more")
             self.has_coding = True
-        elif name == b"expect":
+        else:
             self.expect_100_continue = value.lower() == b"100-continue"
-        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Check the head and hand the request on, or put it behind those before it."""
-        parser, scope, target = self.parser, self.scope, self.url
+        parser, headers, target = self.parser, self.headers, self.url
         version = parser.get_http_version()
         if version != "1.1":
             heads.check_version(version, has_coding=self.has_coding)
-            scope["http_version"] = version
             self.expect_100_continue = False
         elif not self.has_host:
             raise Refusal(problems.MALFORMED, "a request has a Host")
         heads.check_target(target)
-        if len(self.headers) > heads.MAX_HEADERS:
+        if len(headers) > heads.MAX_HEADERS:
             raise heads.too_large()
         is_large = self.fed_bytes > 0 or self.chunk_bytes > heads.MAX_HEAD_BYTES  # or may be; seldom
-        if is_large and heads.size_bytes(target, self.headers) > heads.MAX_HEAD_BYTES:
+        if is_large and heads.size_bytes(target, headers) > heads.MAX_HEAD_BYTES:
             raise heads.too_large()
         raw_path, _, query = target.partition(b"?")
         if self.is_spare and raw_path.startswith(b"/in/"):
@@ -224,15 +228,26 @@ class Protocol(HttpToolsProtocol):
         if len(self.pipeline) == MAX_AHEAD:
             raise Refusal(problems.UNAVAILABLE, f"at most {MAX_AHEAD} requests may be sent ahead")
         path = raw_path.decode("ascii")
-        scope["method"] = parser.get_method().decode("ascii")
-        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
-        scope["raw_path"] = raw_path
-        scope["query_string"] = query
         self.receiving = BODY
         self.since_s = self.clock.now_s
         self.fed_bytes, self.body_bytes = -self.chunk_bytes, 0
+        self.headers = []
         cycle = self.cycle = RequestResponseCycle(
-            scope=scope,
+            scope={
+                "type": "http",
+                "asgi": {"version": "3.0", "spec_version": "2.3"},
+                "http_version": version,
+                "server": self.server,
+                "client": self.client,
+                "scheme": "http",
+                "root_path": "",
+                "method": parser.get_method().decode("ascii"),
+                "path": urllib.parse.unquote(path) if "%" in path else path,
+                "raw_path": raw_path,
+                "query_string": query,
+                "headers": headers,
+                "state": {},
+            },
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -272,7 +287,9 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
-        super()._start_asgi_task(cycle, app)
+        task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def on_response_complete(self) -> None:
         """An answer is written: the next request on this connection, or the last words."""
@@ -340,7 +357,7 @@ class Protocol(HttpToolsProtocol):
             if self.receiving == HEAD and waited_s > limits.header_timeout_s:
                 self._end(problems.HEADER_TIMEOUT, f"the whole head within {limits.header_timeout_s:g} s")
             elif self.receiving == BODY and waited_s > limits.body_timeout_s + (
-                AFTER_ANSWER_S if self.cycle.response_started else 0
+                AFTER_ANSWER_S if self.running is not None and self.cycle.response_started else 0
             ):
                 self._end(problems.BODY_TIMEOUT, f"the whole body within {limits.body_timeout_s:g} s")
         elif self.running is None:
@@ -363,7 +380,7 @@ class Protocol(HttpToolsProtocol):
         self.receiving = BODY
         reader = _Rest(self)
         self.parser = httptools.HttpRequestParser(reader)
-        framing = b"".join(b"%b: %b\r\n" % pair for pair in self.headers if pair[0] in _FRAMING)
+        framing = b"".join(b"%b: %b\r\n" % pair for pair in self.cycle.scope["headers"] if pair[0] in _FRAMING)
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
         reader.head_is_known = False
         if rest:
