@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from adapters.contract import Request
-from tests.forgeries.forging import WAYS
+from tests.forgeries.forging import SERVED_FRESH_S, WAYS
 from tests.forgeries.genuine import PATH_TOKEN, Genuine, fresh, rsa_keys, sources
 from tests.forgeries.judging import GENUINE_EVERY, Verdict, forge
 from tests.support.gateways import GatewayProcess, gateway
@@ -99,10 +99,12 @@ def judge_served(count: int, seed: int) -> Verdict:
 
 def _judge(running: GatewayProcess, count: int, seed: int) -> Verdict:
     chance, verdict = Random(seed), Verdict()
-    known = [each for each in fresh(time.time_ns() // 1_000_000) if each.provider in SERVED]
+    known, made_s = _known(), time.monotonic()
     before = _accepted(running.ledger())
     done = 0
     while done < count:
+        if time.monotonic() - made_s > SERVED_FRESH_S / 2:
+            known, made_s = _known(), time.monotonic()
         each, way = chance.choice(known), chance.choice(list(WAYS))
         request = forge(each, way, chance)
         if request is None or not sendable(request):
@@ -123,6 +125,10 @@ def _judge(running: GatewayProcess, count: int, seed: int) -> Verdict:
         verdict.failed += 1
         verdict.note("all", "ledger", f"{taken} requests are counted as accepted, {verdict.genuine} were genuine")
     return verdict
+
+
+def _known() -> list[Genuine]:
+    return [each for each in fresh(time.time_ns() // 1_000_000) if each.provider in SERVED]
 
 
 def _accepted(ledger: Mapping[str, Mapping[str, int]]) -> int:

@@ -20,6 +20,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from adapters.contract import Request
 from tests.forgeries.genuine import BRAND, Genuine, as_pairs, rsa_keys
 
+SERVED_FRESH_S = 30
+"""How old a genuine request may be that is forged for a gateway whose clock goes on meanwhile."""
+
 Forge = Callable[[Genuine, Random], Request | None]
 """The forged request; ``None`` where this way does not apply."""
 
@@ -192,7 +195,7 @@ def wrong_time(genuine: Genuine, chance: Random) -> Request | None:
     value = _value(genuine) or b""
     ways = (
         lambda: signed(str(max(0, now_s - away_s)).encode()),
-        lambda: signed(str(now_s + away_s).encode()),
+        lambda: signed(str(now_s + away_s + SERVED_FRESH_S).encode()),
         lambda: signed(str(genuine.now_ms).encode()),
         lambda: signed(chance.choice((b"-1", b"", b"0x1", b"1e9", b"%d.0" % now_s, b"+%d" % now_s, b" %d" % now_s))),
         lambda: signed(str(now_s).translate(_FULLWIDTH).encode()),
