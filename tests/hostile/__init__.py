@@ -1,0 +1,10 @@
+"""Requests of somebody who wants to harm: HTTP that is ambiguous, broken or endless, JSON of every kind, nasty words.
+
+``framing.py`` breaks HTTP, ``bodies.py`` JSON, ``words.py`` has texts that trouble whoever shows them; ``messages.py``
+makes requests of all three, ``driver.py`` sends them to a real gateway and looks at it all the while.
+
+    python -m tests.hostile --requests 20000 --seed 1
+
+What must hold: no answer 5xx but 501 and 505 (a method, a version nobody knows) and 503 (overload), the process lives, nothing is logged that is a defect, no request
+hidden in another is ever taken, the memory stays, and an honest request after each hundred is answered 200.
+"""
