@@ -31,6 +31,9 @@ MANIFEST = "appendonly.aof.manifest"
 SECRETS = "secrets"
 TOKEN = "admin_token"  # noqa: S105  # a file's name
 SPOOL = "spool"
+SPOOLED = "*.spool"
+UNREADABLE = "*.unreadable"
+"""Files of the spool, and damaged ones that are kept for whoever can mend them."""
 STAGE = ".restoring"
 """In the data directory while a restore is under way; a store does not start beside it."""
 
@@ -89,7 +92,7 @@ def make_backup(
         copied = list(_copy_spool(spool, stage))
         with contextlib.ExitStack() as opened:
             manifest, files = _open_log(data_dir / LOG_FOLDER, opened)
-            files += _open_small(data_dir, opened)
+            files += _open_small(data_dir, spool, opened)
             sizes = [os.fstat(file.fileno()).st_size for _, file in files]
             total = sum(sizes)
             if total > shutil.disk_usage(stage).free:
@@ -209,12 +212,13 @@ def _open_log(folder: Path, opened: contextlib.ExitStack) -> tuple[bytes, list[t
     raise BackupRefused(f"{folder} changes all the time; try again")
 
 
-def _open_small(data_dir: Path, opened: contextlib.ExitStack) -> list[tuple[str, BinaryIO]]:
+def _open_small(data_dir: Path, spool: Path | None, opened: contextlib.ExitStack) -> list[tuple[str, BinaryIO]]:
     """After the log, so that the secret of every subscriber in it is there."""
-    paths = [data_dir / TOKEN, *sorted((data_dir / SECRETS).glob("[!.]*"))]
-    return [
-        (str(path.relative_to(data_dir)), opened.enter_context(path.open("rb"))) for path in paths if path.is_file()
-    ]
+    found = {TOKEN: data_dir / TOKEN}
+    found |= {f"{SECRETS}/{path.name}": path for path in sorted((data_dir / SECRETS).glob("[!.]*"))}
+    if spool is not None:
+        found |= {f"{SPOOL}/{path.name}": path for path in sorted(spool.glob(UNREADABLE))}
+    return [(name, opened.enter_context(path.open("rb"))) for name, path in found.items() if path.is_file()]
 
 
 def _copy_spool(spool: Path | None, stage: Path) -> Iterator[CopiedFile]:
@@ -223,7 +227,7 @@ def _copy_spool(spool: Path | None, stage: Path) -> Iterator[CopiedFile]:
         return
     import sqlite3
 
-    for path in sorted(spool.glob("*.sqlite")):
+    for path in sorted(spool.glob(SPOOLED)):
         target = stage / SPOOL / path.name
         target.parent.mkdir(mode=0o700, exist_ok=True)
         target.touch(mode=0o600)

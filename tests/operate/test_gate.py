@@ -83,7 +83,7 @@ def test_the_role_read_changes_nothing_and_sees_no_bodies(store_settings: StoreS
                 assert answer.status_code != 403, (method, path)
             problem = (await at.reader.post("/api/dead/retry", json={"all": True})).json()
             assert problem["code"] == "forbidden"
-            assert problem["detail"] == "this needs the role operate; the token has the role read"
+            assert problem["detail"] == "this needs the role operate; the token grafana has the role read"
 
     asyncio.run(run())
 

@@ -124,6 +124,17 @@ _REPLAY: dict[str, Any] = {
     "failures": [],
 }
 
+_CHANGE = {
+    "at": _AT,
+    "who": "admin_token",
+    "role": "operate",
+    "address": "127.0.0.1",
+    "what": "subscriber.pause",
+    "subject": "crm",
+    "before": {"paused": None},
+    "after": {"paused": "deploying the new CRM"},
+}
+
 BODIES: dict[str, Any] = {
     "retry_dead": {"subscriber": "crm", "cause": "http_500"},
     "drop_dead": {"ids": [ID], "dry_run": True},
@@ -167,6 +178,7 @@ ANSWERS: dict[str, Any] = {
         "changes": [{"what": "subscribers.crm", "change": "changed", "settings": ["types"]}],
         "restart": ["gateway.log_level"],
     },
+    "changes": {"items": [_CHANGE], "next": None},
     "replays": {"items": [_REPLAY], "next": None},
     "replay": _REPLAY,
     "create_replay": {"word": "created", "plan": None, "replay": _REPLAY, "secret": None},
