@@ -5,6 +5,7 @@ makes requests of all three, ``driver.py`` sends them to a real gateway and look
 
     python -m tests.hostile --requests 20000 --seed 1
 
-What must hold: no answer 5xx but 501 and 505 (a method, a version nobody knows) and 503 (overload), the process lives, nothing is logged that is a defect, no request
-hidden in another is ever taken, the memory stays, and an honest request after each hundred is answered 200.
+What must hold: no answer 5xx but 501 and 505 (a method or version that nobody knows) and 503 (overload), the process
+lives, nothing is logged that is a defect, no request hidden in another is ever taken, the memory stays, and an honest
+request after each hundred is answered 200.
 """

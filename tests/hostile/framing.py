@@ -172,7 +172,7 @@ def odd_head(path: bytes, chance: Random) -> tuple[str, bytes]:
         ("an announced body that does not come", _head(path, b"Content-Length: 10") + b"x"),
         ("lies about the sender", _head(path, *lies, b"Content-Length: 0")),
         ("a range of expectations", _head(path, *wishes, b"Content-Length: 0")),
-        ("a thousand chunks", _head(path, chunked) + b"1\r\nx\r\n" * 1_000 + _LAST),
+        ("a thousand chunks", _head(path, b"Transfer-Encoding: chunked") + b"1\r\nx\r\n" * 1_000 + _LAST),
         ("sixty requests ahead", _head(path, b"Content-Length: 0") * 60),
     )  # fmt: skip
     return chance.choice(ways)
