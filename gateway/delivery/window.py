@@ -84,7 +84,9 @@ class Window:
 
     def lets_pass(self, cursor: int) -> bool:
         """Whether a cursor that stands at ``cursor`` could move on."""
-        return self._slots[0].state == "resolved" if self._slots else cursor != self.read_seq
+        if not self._slots:
+            return cursor != self.read_seq
+        return self._slots[0].state == "resolved" or self._slots[0].gap_before > 0
 
     def take_out(self, cursor: int) -> Passed:
         """Take the resolved beginning out, for a cursor that stands at ``cursor``."""
@@ -106,4 +108,9 @@ class Window:
             filtered, discarded = filtered + self._tail_filtered, discarded + self._tail_gap
             self._tail_filtered = self._tail_gap = 0
             cursor = self.read_seq
+        elif self._slots[0].gap_before:  # what was given up before an event does not wait for it, it may wait for long
+            slot = self._slots[0]
+            filtered, discarded = filtered + slot.filtered_before, discarded + slot.gap_before
+            slot.filtered_before = slot.gap_before = 0
+            cursor = slot.delivery.seq - 1
         return Passed(cursor, delivered, filtered, discarded, changes)

@@ -102,6 +102,18 @@ def test_skipping_discards_what_was_not_read() -> None:
     assert window.take_out(5) == Passed(8, 0, 0, 3, [])
 
 
+def test_what_was_given_up_does_not_wait_for_the_event_behind_it() -> None:
+    """An event may wait for long, behind an open breaker: what was skipped before it is discarded at once."""
+    window = Window(0)
+    window.skip_to(8)
+    (slot,) = window.take_in(11, 3, [(1, delivery(10))])
+    assert window.lets_pass(0)
+    assert window.take_out(0) == Passed(9, 0, 1, 8, [])
+    assert not window.lets_pass(9)
+    window.resolve(slot, None)
+    assert window.take_out(9) == Passed(11, 1, 1, 0, [])
+
+
 def test_resolving_again_counts_once() -> None:
     """The change that is said last is settled; the number of resolved ones is that of slots."""
     window = Window(0)
