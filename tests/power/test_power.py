@@ -24,7 +24,7 @@ from tests.power.run import run
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the shim is for Linux"),
-    pytest.mark.skipif(shutil.which("cc") is None, reason="cc is not installed (Debian: gcc)"),
+    pytest.mark.skipif(shutil.which("cc") is None, reason="cc is not installed (Debian: build-essential)"),
 ]
 
 WRITES = 400

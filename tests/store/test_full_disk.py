@@ -1,0 +1,145 @@
+"""A disk that is full, and freed again: nothing acknowledged is lost, nothing unwritten is acknowledged."""
+
+import asyncio
+import ctypes
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.config import StoreSettings
+from gateway.errors import StoreUnavailable
+from gateway.intake import committer as committer_module
+from gateway.store.connection import Store
+from gateway.store.embedded import EmbeddedStore
+from gateway.store.opening import open_store
+from tests.intake.served import SECRET, Served, eventually, fresh, serving, signed
+from tests.store.partition import Partition, event
+
+DISK_BYTES = 24 * 1024 * 1024
+"""Too small for the ballast, which is made only where there is plenty."""
+BACK_S = 5.0
+PAD_BYTES = 40_000
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A file system of its own, in memory, that is full soon."""
+    with tempfile.TemporaryDirectory(prefix="gateway-full-") as folder:
+        if sys.platform != "linux" or _LIBC.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"size=%d" % DISK_BYTES):
+            pytest.skip("mount: a tmpfs needs Linux and the right to mount it")
+        try:
+            yield Path(folder)
+        finally:
+            assert _LIBC.umount2(os.fsencode(folder), 2) == 0, "the file system is detached"
+
+
+def test_a_full_disk_refuses_and_a_freed_one_goes_on(disk: Path) -> None:
+    """Commits are refused while there is no room, each acknowledged one is there, and within five seconds of the
+    space being free the store takes the next by itself."""
+
+    async def check() -> None:
+        hog = disk / "hog"
+        embedded = EmbeddedStore(StoreSettings(url=f"embedded:{disk / 'data'}"))
+        await embedded.start()
+        store = Store(embedded.settings, embedded.url)
+        partition = Partition(store)
+        try:
+            acknowledged = []
+
+            async def commit(number: int) -> bool:
+                try:
+                    await partition.commit(event(f"{number}", pad_bytes=PAD_BYTES))
+                except StoreUnavailable:
+                    return False
+                acknowledged.append(f"{number}")
+                return True
+
+            for number in range(20):
+                assert await commit(number)
+            fill(hog)
+            refused = 0
+            for number in range(100, 160):
+                refused += not await commit(number)
+                await asyncio.sleep(0.01)
+            assert refused > 20, "the disk was full"
+            hog.unlink()
+            loop = asyncio.get_running_loop()
+            freed_s, number = loop.time(), 1_000
+            while not await commit(number):
+                assert loop.time() - freed_s < BACK_S
+                number += 1
+                await asyncio.sleep(0.02)
+            await open_store(store, [partition.keys], patience_s=BACK_S)
+            names = await partition.names()
+            assert set(acknowledged) <= set(names)
+            assert len(names) == len(set(names))
+            assert (await partition.ledger()).unaccounted == 0
+            # Nothing of this was only in memory: a server that starts anew has the same.
+            assert embedded.child is not None
+            embedded.child.kill()
+            await open_store(store, [partition.keys], patience_s=BACK_S)
+            assert await partition.names() == names
+        finally:
+            await store.close()
+            await embedded.stop()
+
+    asyncio.run(check())
+
+
+def fill(path: Path) -> None:
+    """Take all the space there is."""
+    with path.open("wb", buffering=0) as file:
+        for piece in (1 << 16, 1):
+            try:
+                while True:
+                    file.write(b"x" * piece)
+            except OSError:
+                continue
+
+
+CONFIG = """
+[store]
+url = "embedded:{data}"
+spool = "{spool}"
+[sources.br]
+adapter = "enviaai"
+secrets = ["env:SECRET"]
+"""
+
+
+def test_a_gateway_on_a_full_disk_acknowledges_nothing_it_cannot_keep(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No spool: 503 as long as there is no room; within five seconds of the space being free 200 again; every event
+    answered 200 is in the log once."""
+    monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.2)
+    acknowledged: list[str] = []
+
+    def send(gateway: Served) -> int:
+        body = fresh()
+        answer = gateway.post("/in/br", body, signed(body))
+        if answer.status == 200:
+            acknowledged.extend(each["id"] for each in answer.json["events"])
+        return answer.status
+
+    with serving(tmp_path, CONFIG.format(data=disk / "data", spool=""), {"SECRET": SECRET.decode()}) as gateway:
+        assert [send(gateway) for _ in range(20)] == [200] * 20
+        hog = disk / "hog"
+        fill(hog)
+        eventually(lambda: send(gateway) == 503)
+        assert {send(gateway) for _ in range(5)} == {503}
+        hog.unlink()
+        freed_s = time.monotonic()
+        eventually(lambda: send(gateway) == 200)
+        assert time.monotonic() - freed_s < BACK_S
+        names = gateway.names()
+    assert sorted(set(acknowledged)) == sorted(acknowledged)
+    assert set(acknowledged) <= set(names)
+    assert len(names) == len(set(names))
