@@ -173,7 +173,7 @@ class SubscriberStore:
             args += (change.operation, change.seq, change.key, change.at_ms, change.info, change.answer)
         keys = self.keys
         try:
-            _, freed = await self._store.script(
+            freed: bytes = await self._store.script(
                 "settle",
                 [self._partition.state, keys.sub, keys.parked, keys.due, keys.held, keys.dead, keys.died, keys.history],
                 args,

@@ -18,7 +18,7 @@
 -- Of a key only the first of its list is parked. dead.lua puts retried dead letters in front of events that are in hand:
 -- one of these that ends is held by then, and one that fails becomes held with what is known of it (`<hash> <JSON>`).
 --
--- returns  {cursor, freed key hashes joined by commas}
+-- returns  the freed key hashes, joined by commas
 -- errors   LEASE another process owns the partition;  CURSOR the cursor is elsewhere;  GONE no such subscriber
 
 local state, sub, parked, due, held, dead, died = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
@@ -28,7 +28,7 @@ end
 local known = redis.call('HMGET', sub, 'cursor', 'settle', 'settle_reply', 'dead_bytes')
 if not known[1] then return redis.error_reply('GONE the subscriber has no cursor here') end
 local number = ARGV[1] .. '.' .. ARGV[2]
-if known[2] == number then return {known[1], known[3]} end
+if known[2] == number then return known[3] end
 if known[1] ~= ARGV[3] then return redis.error_reply('CURSOR it is at ' .. known[1] .. ', not at ' .. ARGV[3]) end
 
 local now, cap, lists = ARGV[8], tonumber(ARGV[9]), ARGV[10]
@@ -142,4 +142,4 @@ if discarded > 0 then
   redis.call('HINCRBY', sub, 'given_up', discarded)
   redis.call('HSET', sub, 'given_up_ms', now)
 end
-return {ARGV[4], reply}
+return reply
