@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import structlog
 from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
@@ -30,10 +29,14 @@ from gateway.delivery.standing import Standings
 from gateway.errors import StoreError
 from gateway.intake.committer import Committer
 from gateway.intake.connections import Connections, Limits, open_files_for
+from gateway.intake.draining import Drainer
 from gateway.intake.endpoint import Endpoint, Inlet
 from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
+from gateway.intake.spool import Spool
+from gateway.intake.spool_folder import FolderView, read_folder
 from gateway.intake.wire import Edge
+from gateway.opening import Opening
 from gateway.operate.access import Access, all_tokens
 from gateway.operate.alerts import Alerts
 from gateway.operate.api import alerts as alerts_api
@@ -101,8 +104,12 @@ class Gateway:
             monotonic=time.monotonic,
             is_configured=lambda name: name in self.config.subscribers,
         )
+        intake_logs = [PartitionLog(self.intake_store, keys) for keys in self.keys]
+        self.spool = self._spool() if settings.spool and role != "delivery" else None
+        self.drainer = self._drainer(self.spool, intake_logs) if self.spool else None
         self.committers = [
-            Committer(PartitionLog(self.intake_store, keys), monotonic=time.monotonic) for keys in self.keys
+            Committer(each, monotonic=time.monotonic, partition=number, spool=self.spool)
+            for number, each in enumerate(intake_logs)
         ]
         self.key_fetcher = KeyFetcher(monotonic=time.monotonic, **_key_host(dict(os.environ)))
         self.endpoint = Endpoint(
@@ -113,7 +120,7 @@ class Gateway:
             monotonic=time.monotonic,
             max_body_bytes=config.gateway.max_body_bytes,
             trusted_proxies=config.gateway.trusted_proxies,
-            has_room=lambda: self.housekeeping.has_room,
+            has_room=lambda: self.spool is not None or self.housekeeping.has_room,
         )
         self.edge = Edge(Connections(_limits(config)), self.endpoint.noise, self.endpoint.stats.answers)
         guard = Guard(own=(listen,), public_url=config.gateway.public_url)
@@ -139,6 +146,7 @@ class Gateway:
             logs=self.logs,
             wall_ms=wall_ms,
             here=self.knows,
+            spooled=self._spooled,
             others=self._others,
         )
         self.access = Access(
@@ -200,10 +208,30 @@ class Gateway:
             monotonic=time.monotonic,
             nonce=lambda: secrets.token_hex(16),
         )
+        self.opening = Opening(
+            launch=self.embedded.start if self.embedded else None,
+            steps=[self._open_store, self._keep_house, self.roster.start, self._deliver],
+        )
         self._handing_over: list[asyncio.Task[None]] = []
         self.app = self._app()
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
+
+    def _spool(self) -> Spool:
+        settings = self.config.store
+        assert settings.spool is not None
+        return Spool(
+            settings.spool,
+            limit_bytes=settings.spool_bytes,
+            make_name=lambda: f"{wall_ms()}-{secrets.token_hex(8)}",
+            wall_ms=wall_ms,
+            has_room=lambda: self.housekeeping.has_room,
+        )
+
+    def _drainer(self, spool: Spool, logs: Sequence[PartitionLog]) -> Drainer:
+        return Drainer(
+            spool, logs, has_room=lambda: self.housekeeping.has_room, wall_ms=wall_ms, monotonic=time.monotonic
+        )
 
     @staticmethod
     def _tokens(config: Config) -> tuple[Token, ...]:
@@ -254,7 +282,7 @@ class Gateway:
             *alerts_api.routes(self.alerts),
         ]
         routes: list[Any] = [
-            *health_routes(self.readiness),
+            *health_routes(self.readiness, self.takes_over),
             *api_routes(self.desk, self.door, more),
             *metrics_routes(self.desk, self.door),
             *page_routes(self.desk, self.door, self.replays),
@@ -270,26 +298,37 @@ class Gateway:
         )
 
     async def start(self) -> None:
-        """Start the store, check it, then take requests and deliver.
+        """Start the store, check it, then take requests and deliver; with a spool, requests do not wait for the store.
 
         Raises ``NotDurable``, ``StoreMismatch``, ``StoreUnavailable``.
         """
-        if self.embedded is not None:
-            await self.embedded.start()
-        await open_store(self.store, self.keys, patience_s=PATIENCE_S if self.config.store.data_dir else 0)
-        await self.housekeeping.start(self.config.store)
-        await self.roster.start()
         if self.exchange is not None:
             await self.exchange.start()
+        if self.spool is None or self.drainer is None:
+            await self.opening.now()
+        else:
+            await self.spool.open()
+            await self.drainer.start()
+            await self.opening.soon(self.spool.lost)
         if self.role != "delivery":
             for committer in self.committers:
                 committer.start()
+
+    async def _open_store(self) -> None:
+        await open_store(self.store, self.keys, patience_s=PATIENCE_S if self.config.store.data_dir else 0)
+
+    async def _keep_house(self) -> None:
+        await self.housekeeping.start(self.config.store)
+
+    async def _deliver(self) -> None:
         if self.role != "intake":
             await self.sharing.start()
             for dispatcher in self.dispatchers:
                 dispatcher.start()
             self.replayer.start()
             self.alerts.start()
+        if self.spool is not None:
+            self.spool.opened()
 
     def hand_over(self) -> None:
         """Begin to stop delivering, while requests are still answered; ``stop`` waits for it."""
@@ -299,11 +338,15 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop in the order of a webhook's way: what is accepted is committed, what is on the wire is settled."""
+        await self.opening.stop()
         await self.roster.stop()
         if self.exchange is not None:
             await self.exchange.stop()
         if self.role != "delivery":
             await asyncio.gather(*[committer.close() for committer in self.committers])
+        if self.spool is not None and self.drainer is not None:
+            await self.drainer.stop()
+            await self.spool.close()
         if self.role != "intake":
             await self.alerts.stop()
             self.hand_over()
@@ -325,10 +368,13 @@ class Gateway:
     async def readiness(self) -> dict[str, str]:
         """What keeps a POST from being answered 200, by part; empty when ready."""
         degraded: dict[str, str] = {}
-        try:
-            await self.store.ping()
-        except StoreError as error:  # away, or no longer durable
-            degraded["store"] = str(error)
+        if self.spool is not None and self.spool.away_since_ms is not None:
+            degraded["store"] = self.spool.away_why
+        else:
+            try:
+                await self.store.ping()
+            except StoreError as error:  # away, or no longer durable
+                degraded["store"] = str(error)
         if not self.housekeeping.has_room:
             degraded["memory"] = "the store has used 85 % of its maxmemory"
         for name, source in self.config.sources.items():
@@ -336,11 +382,24 @@ class Gateway:
                 degraded[f"sources.{name}"] = source.broken
         return degraded
 
+    def away(self) -> str:
+        """Why the store is not used, and the spool is; empty if it is used."""
+        return "" if self.spool is None or self.spool.away_since_ms is None else self.spool.away_why
+
+    def takes_over(self) -> bool:
+        """Whether a POST is answered 200 although the store cannot take it."""
+        return self.spool is not None and self.spool.takes
+
+    async def _spooled(self, recount: bool = False) -> FolderView:
+        """What lies in the spool's folder, of whatever process."""
+        folder = self.config.store.spool
+        return FolderView() if folder is None else await asyncio.to_thread(read_folder, folder, recount=recount)
+
     async def _others(self) -> tuple[list[Process], list[int]]:
         return await ask_what_they_know(self.exchange) if self.exchange else ([], [])
 
     async def _tell_what_it_knows(self, _given: Any) -> Process:
-        return msgspec.structs.replace(self.knows(), refused_changes=self.desk.sight.refused_changes)
+        return self.knows()
 
     async def _reload_as_told(self, given: Any) -> Reloaded:
         assert isinstance(self.everywhere, Everywhere)
@@ -357,6 +416,7 @@ class Gateway:
             limited=stats.limited,
             connections=len(self.edge.connections),
             refused_connections=self.edge.connections.refused,
+            refused_changes=self.desk.sight.refused_changes,
             lanes={
                 name: [known for each in self.dispatchers if (known := each.lane_status(name)) is not None]
                 for name in self.config.subscribers

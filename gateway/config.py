@@ -17,7 +17,6 @@ from adapters.contract import Source
 Network = IPv4Network | IPv6Network
 
 NOT_YET: dict[str, str] = {
-    "store.spool": "the spool that takes over while the store is away",
     "sources.retention": "a retention per source",
 }
 """Settings that are understood but whose feature is not built: asking for one is an error, never silently ignored.
@@ -66,6 +65,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     retention_s: float = 7 * 86_400.0
     retention_bytes: int = 512 * 1024 * 1024
     spool: Path | None = None
+    """Where webhooks wait while the store is away; ``None``: they are answered 503 then."""
+    spool_bytes: int = 512 * 1024 * 1024
+    """How much may wait there, as payload; the files take some more."""
 
     def __repr__(self) -> str:
         return f"StoreSettings(durability={self.durability!r}, …)"  # the URL can hold a password

@@ -10,6 +10,10 @@
     │   ├── StoreMismatch      exit 3   the store was first used with another number of partitions or format
     │   └── LeaseLost                   another process owns the partition now; stop settling it at once
     ├── BackupRefused                   a copy of the store cannot be made, or not be put there
+    ├── SpoolError
+    │   ├── SpoolRefused       503      the spool cannot take it now: full, turned off by its disk, or busy
+    │   ├── SpoolUnreadable             a file of the spool is damaged; it is set aside, never deleted
+    │   └── SpoolFormat                 a file of the spool was written by another version; it is left alone
     ├── IntakeFull             503      more requests wait for the store than the bound allows
     ├── KeyUnavailable         503      the provider's key host did not answer; ours to report, theirs to retry
     └── TargetRefused                   a subscriber's URL leads where deliveries may not go
@@ -52,6 +56,22 @@ class LeaseLost(StoreError):
 
 class BackupRefused(GatewayError):
     """A backup cannot be made, or put back. The message says why, and what to do."""
+
+
+class SpoolError(GatewayError):
+    """Something about the spool."""
+
+
+class SpoolRefused(SpoolError):
+    """The spool cannot take this now. Nothing was acknowledged."""
+
+
+class SpoolUnreadable(SpoolError):
+    """A file of the spool, or a batch in one, is not what was written."""
+
+
+class SpoolFormat(SpoolError):
+    """A file of the spool has the format of another version."""
 
 
 class IntakeFull(GatewayError):

@@ -45,6 +45,7 @@ DURABILITY = Key("durability", choice("fsync", "memory"), "fsync")
 ASSUME_DURABLE = Key("assume_durable", flag, False)
 PARTITIONS = Key("partitions", integer(1, 256), 1)
 RETENTION = Key("retention", duration(MINUTE_MS, 3650 * DAY_MS), "7d")
+SPOOL_BYTES = Key("spool_bytes", size(MIB, 1024 * GIB), "512MiB")
 RETENTION_BYTES = Key("retention_bytes", size(MIB, 1024 * GIB), "512MiB")
 
 
@@ -105,6 +106,7 @@ def read_store(reading: Reading, table: object) -> StoreSettings:
         partitions=section.read(PARTITIONS),
         retention_s=section.read(RETENTION),
         retention_bytes=section.read(RETENTION_BYTES),
+        spool_bytes=section.read(SPOOL_BYTES),
         spool=(reading.base / spool).resolve() if spool else None,
     )
     section.finish()

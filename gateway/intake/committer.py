@@ -11,10 +11,11 @@ the store is away.
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
-from gateway.errors import IntakeFull, StoreUnavailable
+from gateway.errors import IntakeFull, SpoolRefused, StoreError, StoreUnavailable
 from gateway.intake.queue import FairQueue
 from gateway.store.log import Batch, KeptRequest, NewEvent, PartitionLog
 
@@ -26,6 +27,12 @@ GIVE_UP_S = 2.0
 deadline of a provider (5 s)."""
 
 RETRY_PAUSE_S = 0.05
+SPOOL_TRIES = 2
+"""How often a store that refuses is asked before the spool takes over. The second time is for a broken connection."""
+
+SPOOLED = -1
+"""Stands for the sequence number of an event that is in the spool."""
+
 MAX_NOTED_REJECTED = 64
 """Rejected requests that wait to be kept; beyond it only their number is."""
 
@@ -38,6 +45,9 @@ COMPANY_TIME_PART = 0.2
 
 NOTES_WAIT_S = 0.05
 """How long a note alone (a count nobody waits for) may wait for company."""
+
+NOTES_AGAIN_S = 0.5
+"""When it is tried again, where the store did not take it."""
 
 
 class Work(msgspec.Struct):
@@ -52,13 +62,43 @@ class Work(msgspec.Struct):
     done: "asyncio.Future[list[int]]"
 
 
+class Refuge(Protocol):
+    """Where batches go that the store does not take (``intake/spool.py``)."""
+
+    @property
+    def diverts(self) -> bool:
+        """Whether a batch must go there now, and not to the store."""
+        ...
+
+    def lost(self, why: str) -> None:
+        """The store did not take a batch."""
+        ...
+
+    async def pace(self, partition: int) -> None:
+        """Wait a little, so that what lies there is committed faster than more comes."""
+        ...
+
+    async def put(self, partition: int, committer: str, number: int, batch: Batch) -> None:
+        """Keep a batch durably. Raises ``SpoolRefused``."""
+        ...
+
+
 class Committer:
     """The queue and the flusher of one partition."""
 
     def __init__(
-        self, log: PartitionLog, *, monotonic: Callable[[], float], max_queue_bytes: int = MAX_QUEUE_BYTES
+        self,
+        log: PartitionLog,
+        *,
+        monotonic: Callable[[], float],
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
+        partition: int = 0,
+        spool: Refuge | None = None,
     ) -> None:
+        """``partition``: the number of the log's, by which the spool knows it."""
         self._log = log
+        self._partition = partition
+        self._spool = spool
         self._monotonic = monotonic
         self._queue: FairQueue[Work] = FairQueue(max_queue_bytes)
         self._counts: dict[tuple[str, str], int] = {}
@@ -90,7 +130,9 @@ class Committer:
         count: tuple[str, str] | None,
         quarantined: KeptRequest | None = None,
     ) -> "asyncio.Future[list[int]]":
-        """Queue what a request brings. The future gives a sequence number an event (0: duplicate) once all is on disk.
+        """Queue what a request brings. The future gives a sequence number an event once all is on disk.
+
+        0 stands for a duplicate, ``SPOOLED`` for an event in the spool.
 
         Raises ``IntakeFull``; the future raises ``StoreUnavailable``.
         """
@@ -157,9 +199,13 @@ class Committer:
             if work.count is not None:
                 counts[work.count] = counts.get(work.count, 0) + 1
         batch.counts = [(source, outcome, number) for (source, outcome), number in counts.items()]
+        if not works and not self._closing and self._spool is not None and self._spool.diverts:
+            self._rejected = rejected
+            self._keep_notes(noted)  # nobody unproven fills the spool
+            return
         began_s = self._monotonic()
         try:
-            sequence = await self._commit(batch)
+            sequence = await self._place(batch)
         except Exception as error:  # whatever it is, who waits must hear of it: a request is never left hanging
             if isinstance(error, StoreUnavailable):
                 # Those that have waited so long already that they cannot wait for another batch.
@@ -170,8 +216,7 @@ class Committer:
             for work in works:
                 if not work.done.done():
                     work.done.set_exception(why)
-            for (source, outcome), number in noted.items():  # counts nobody waits for go with the next batch
-                self.note(source, outcome, number=number)
+            self._keep_notes(noted)
             await asyncio.sleep(RETRY_PAUSE_S)
             return
         self._expected = max(1, int(min(len(works), MAX_BATCH_EVENTS) * COMPANY_PART))
@@ -185,8 +230,36 @@ class Committer:
                 work.done.set_result(sequence[at:end])
             at = end
 
-    async def _commit(self, batch: Batch) -> list[int]:
-        number = self._log.next_batch()
+    def _keep_notes(self, noted: dict[tuple[str, str], int]) -> None:
+        """Counts nobody waits for go with the next batch."""
+        for key, number in noted.items():
+            self._counts[key] = self._counts.get(key, 0) + number
+        if noted and self._notes_timer is None:
+            self._notes_timer = asyncio.get_running_loop().call_later(NOTES_AGAIN_S, self._wake.set)
+
+    async def _place(self, batch: Batch) -> list[int]:
+        """To the store, else to the spool. Raises ``StoreUnavailable`` where neither takes it."""
+        number, spool = self._log.next_batch(), self._spool
+        if spool is None:
+            return await self._commit(number, batch)
+        if spool.diverts:
+            await spool.pace(self._partition)
+        why = "the store cannot be used"
+        if not spool.diverts:
+            try:
+                return await self._commit(number, batch, tries=SPOOL_TRIES)
+            except StoreError as error:
+                why = str(error)
+                spool.lost(why)
+        batch.rejected = []  # of those only the counts: nobody unproven fills the spool
+        try:
+            await spool.put(self._partition, self._log.committer, number, batch)
+        except SpoolRefused as error:
+            raise StoreUnavailable(f"{why}; {error}") from None
+        return [SPOOLED] * len(batch.events)
+
+    async def _commit(self, number: int, batch: Batch, *, tries: int | None = None) -> list[int]:
+        """To the store. Raises ``StoreUnavailable`` once it has refused ``tries`` times, or for ``GIVE_UP_S``."""
         deadline = self._monotonic() + GIVE_UP_S
         while True:
             try:
@@ -195,6 +268,7 @@ class Committer:
             except TimeoutError:
                 raise StoreUnavailable(f"the store did not answer within {GIVE_UP_S:g} s") from None
             except StoreUnavailable:
-                if self._monotonic() + RETRY_PAUSE_S >= deadline:
+                tries = None if tries is None else tries - 1
+                if tries == 0 or self._monotonic() + RETRY_PAUSE_S >= deadline:
                     raise
                 await asyncio.sleep(RETRY_PAUSE_S)

@@ -143,7 +143,7 @@ class Endpoint:
         trusted_proxies: Sequence[Any] = (),
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``inlets`` by name; ``committers`` one a partition; ``has_room`` says whether the store may still grow."""
+        """``inlets`` by name; ``committers`` one a partition; ``has_room`` says whether there is a place for more."""
         self._inlets: dict[bytes, Inlet] = {}
         self._monotonic = monotonic
         self.replace(inlets)
@@ -333,7 +333,7 @@ class Endpoint:
         else:
             sequence = await self._submit_to_partitions(source, items, new)
         answers = [
-            EventAnswer(item.event.id, item.event.type, "logged" if seq else "duplicate")
+            EventAnswer(item.event.id, item.event.type, "logged" if seq > 0 else "spooled" if seq else "duplicate")
             for item, seq in zip(items, sequence, strict=True)
         ]
         status = "accepted" if any(sequence) else "duplicate"

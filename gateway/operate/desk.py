@@ -8,6 +8,7 @@ import msgspec
 
 from gateway import problems
 from gateway.config import Config
+from gateway.intake.spool_folder import FolderView
 from gateway.operate.audit import Audit
 from gateway.operate.auditing import run_audit
 from gateway.operate.causes import list_causes
@@ -20,7 +21,7 @@ from gateway.operate.masking import mask_event, mask_raw
 from gateway.operate.processes import Process
 from gateway.operate.refusals import Refused
 from gateway.operate.search import Filter, Gap, Order, Result, find, follow, search, shown
-from gateway.operate.sight import Sight, no_others
+from gateway.operate.sight import Sight, no_others, nothing_spooled
 from gateway.operate.states import delivery_states
 from gateway.operate.status import read_status
 from gateway.operate.trace import trace
@@ -50,10 +51,14 @@ class Desk:
         logs: Sequence[PartitionLog],
         wall_ms: Callable[[], int],
         here: Callable[[], Process],
+        spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled,
         others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others,
     ) -> None:
-        """``here`` and ``others``: what only this process knows, and only the other workers."""
-        self.sight = Sight(config=config, store=store, keys=keys, logs=logs, wall_ms=wall_ms, here=here, others=others)
+        """``here`` and ``others``: what only this process knows, and only the other workers;
+        ``spooled``: what is in the spool."""
+        self.sight = Sight(
+            config=config, store=store, keys=keys, logs=logs, wall_ms=wall_ms, here=here, spooled=spooled, others=others
+        )
         self._closing = asyncio.Event()
         self._followers = 0
         self._status: Status | None = None

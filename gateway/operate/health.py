@@ -20,12 +20,25 @@ class Health(msgspec.Struct, frozen=True):
 class Readiness(msgspec.Struct, frozen=True):
     """Whether a correctly signed POST to a source would be answered 200 now."""
 
-    status: Annotated[str, Meta(description="ready, degraded (some sources are out of order) or unready.")]
+    status: Annotated[
+        str,
+        Meta(
+            description="ready, degraded (a source is out of order, or the spool stands in for the store) or unready."
+        ),
+    ]
     degraded: Annotated[dict[str, str], Meta(description="Part → what is wrong with it, in words.")]
 
 
-def health_routes(readiness: Callable[[], Awaitable[dict[str, str]]]) -> list[Any]:
+SPOOLED = ("store", "memory")
+"""Parts that the spool stands in for."""
+
+
+def health_routes(
+    readiness: Callable[[], Awaitable[dict[str, str]]], takes_over: Callable[[], bool] = lambda: False
+) -> list[Any]:
     """The two routes. ``readiness`` says what is wrong, by part; empty when all is well.
+
+    ``takes_over``: whether the spool takes requests that the store cannot take.
 
     One broken source is no reason to take the gateway out of service for the others: it is named, and the answer stays
     200 unless something else is wrong too.
@@ -49,6 +62,8 @@ def health_routes(readiness: Callable[[], Awaitable[dict[str, str]]]) -> list[An
         # Reasons hold paths and addresses, which are for those with a token (gateway status).
         degraded = {part: "out of order" if part.startswith("sources.") else "not available" for part in degraded}
         out_of_service = [part for part in degraded if not part.startswith("sources.")]
+        if takes_over():
+            out_of_service = [part for part in out_of_service if part not in SPOOLED]
         status = "unready" if out_of_service else "degraded" if degraded else "ready"
         headers = dict(SECURITY_HEADERS)
         if out_of_service:

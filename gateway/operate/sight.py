@@ -5,11 +5,18 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from gateway.config import Config
+from gateway.intake.spool_folder import FolderView
 from gateway.operate.processes import Process, Processes
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from gateway.store.ledger import Account, read_account, subscribers_of
 from gateway.store.log import PartitionLog
+from gateway.store.spooled import SpooledBatch
+
+
+async def nothing_spooled(recount: bool = False) -> FolderView:
+    """Of a gateway without a spool."""
+    return FolderView()
 
 
 async def no_others() -> tuple[list[Process], list[int]]:
@@ -30,6 +37,8 @@ class Sight(msgspec.Struct, kw_only=True):
     wall_ms: Callable[[], int]
     here: Callable[[], Process]
     """What only this process knows."""
+    spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled
+    """What is in the spool; with ``recount=True`` counted from the payloads."""
     others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others
     """What only the other workers know, and the numbers of those that do not say."""
     refused_changes: dict[str, int] = {}
@@ -38,10 +47,17 @@ class Sight(msgspec.Struct, kw_only=True):
     async def processes(self) -> Processes:
         """What only the processes themselves know."""
         others, missing = await self.others()
-        here = msgspec.structs.replace(self.here(), refused_changes=self.refused_changes)
-        return Processes(sorted([here, *others], key=lambda each: each.worker), missing)
+        return Processes(sorted([self.here(), *others], key=lambda each: each.worker), missing)
 
-    async def accounts(self) -> list[Account]:
-        """The numbers of every partition, each of one moment. Raises ``StoreUnavailable``."""
+    async def accounts(self, spooled: Sequence[SpooledBatch] | None = None) -> list[Account]:
+        """The numbers of every partition, each of one moment. Raises ``StoreUnavailable``.
+
+        ``spooled``: what is in the spool, if it was read already: before the accounts, which know what went on since.
+        """
         names = await subscribers_of(self.store, self.keys)
-        return [await read_account(self.store, keys, known) for keys, known in zip(self.keys, names, strict=True)]
+        if spooled is None:
+            spooled = (await self.spooled()).batches
+        return [
+            await read_account(self.store, keys, known, [each for each in spooled if each.partition == number])
+            for number, (keys, known) in enumerate(zip(self.keys, names, strict=True))
+        ]

@@ -6,8 +6,10 @@
     events                       produced = logged + duplicate + spooled
     a subscriber                 offered  = delivered + filtered + dead + discarded + pending
 
-``offered`` comes from sequence numbers, ``pending`` is measured (not yet read + parked + held), ``dead`` is the number
-of dead letters there are. No term is the rest of the others, so what they do not explain shows as ``unaccounted``.
+``spooled`` counts the batches in the spool that the store does not know yet (``spooled.py``); they are ``produced`` and
+``received`` too. ``offered`` comes from sequence numbers, ``pending`` is measured (not yet read + parked + held),
+``dead`` is the number of dead letters there are. No term is the rest of the others, so what they do not explain shows
+as ``unaccounted``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +19,7 @@ import msgspec
 
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
+from gateway.store.spooled import SpooledBatch
 from schemas.timestamps import format_ms
 
 
@@ -131,14 +134,21 @@ async def subscribers_of(store: Store, keys: Sequence[Keys]) -> list[set[str]]:
     return [{name.decode() for name in reply} for reply in replies]
 
 
-async def read_account(store: Store, keys: Keys, names: Iterable[str]) -> Account:
-    """Read one partition's numbers, all of the same moment. Raises ``StoreUnavailable``."""
+async def read_account(store: Store, keys: Keys, names: Iterable[str], spooled: Sequence[SpooledBatch] = ()) -> Account:
+    """Read one partition's numbers, all of the same moment. Raises ``StoreUnavailable``.
+
+    ``spooled``: the batches of this partition in the spool, read before: those that the store has got since are told by
+    their numbers.
+    """
     ordered = sorted(names)
-    wanted = [keys.state, keys.log, keys.quarantine]
+    committers = sorted({batch.committer for batch in spooled})
+    wanted = [keys.state, keys.log, keys.quarantine, *[keys.committer_prefix + each for each in committers]]
     for name in ordered:
         each = keys.subscriber(name)
         wanted += (each.sub, each.parked, each.held, each.dead)
-    state_pairs, entries, quarantined_now, *subs = await store.script("ledger", wanted, [])
+    reply = await store.script("ledger", wanted, [len(committers)])
+    state_pairs, entries, quarantined_now, numbers, *subs = reply
+    newest = {name: int(last or 0) for name, last in zip(committers, numbers, strict=True)}
     state = _fields(state_pairs)
     sources: dict[str, SourceAccount] = {}
     for field, value in state.items():
@@ -148,6 +158,9 @@ async def read_account(store: Store, keys: Keys, names: Iterable[str]) -> Accoun
         source, _, term = rest.rpartition(":")
         account = sources.setdefault(source, SourceAccount())
         setattr(account.requests if letter == "q" else account.events, term, int(value))
+    for batch in spooled:
+        if batch.number > newest[batch.committer]:
+            _count_spooled(sources, batch)
     for account in sources.values():
         count = account.requests
         count.received = count.accepted + count.ignored + count.quarantined + count.rejected
@@ -160,6 +173,16 @@ async def read_account(store: Store, keys: Keys, names: Iterable[str]) -> Accoun
         sources=sources,
         subscribers={name: _subscriber(reply) for name, reply in zip(ordered, subs, strict=True)},
     )
+
+
+def _count_spooled(sources: dict[str, SourceAccount], batch: SpooledBatch) -> None:
+    for source, number in batch.tally.events.items():
+        events = sources.setdefault(source, SourceAccount()).events
+        events.produced += number
+        events.spooled += number
+    for source, outcome, number in batch.tally.requests:
+        requests = sources.setdefault(source, SourceAccount()).requests
+        setattr(requests, outcome, getattr(requests, outcome) + number)
 
 
 def make_ledger(accounts: Sequence[Account], now_ms: int) -> Ledger:

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from gateway.errors import StoreError
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from schemas.timestamps import parse_iso_ms
 
-COMMITTER_TTL_S = 86_400
+COMMITTER_TTL_S = 30 * 86_400
+"""How long a batch that was committed, and waits in the spool all the same, is known."""
+
 PAGE_BYTES = 4 * 1024 * 1024
 """About how much of a log is looked at in one step: a few milliseconds, and no more memory than that."""
 
@@ -86,7 +89,8 @@ class PartitionLog:
     def __init__(self, store: Store, keys: Keys) -> None:
         self._store = store
         self.keys = keys
-        self._committer = keys.committer_prefix + secrets.token_hex(8)
+        self.committer = secrets.token_hex(8)
+        """Who numbers the batches."""
         self._batch_number = 0
 
     def next_batch(self) -> int:
@@ -94,10 +98,11 @@ class PartitionLog:
         self._batch_number += 1
         return self._batch_number
 
-    async def commit(self, number: int, batch: Batch) -> list[int]:
+    async def commit(self, number: int, batch: Batch, *, committer: str | None = None) -> list[int]:
         """Append a batch durably. Returns a sequence number an event, 0 for a duplicate.
 
-        Raises ``StoreUnavailable``: then the batch may be in or not, and the same number may be sent again.
+        ``committer``: who gave the number, where it was another process. Raises ``StoreUnavailable``: then the batch
+        may be in or not, and the same number may be sent again.
         """
         keys, events = self.keys, batch.events
         sources = list(dict.fromkeys([event.source for event in events]))
@@ -113,10 +118,10 @@ class PartitionLog:
             args.append(len(kept))
             for request in kept:
                 args += (msgspec.json.encode(request.meta), request.body)
-        prefix = keys.seen_prefix
+        prefix, own = keys.seen_prefix, keys.committer_prefix + (committer or self.committer)
         reply: bytes = await self._store.script(
             "commit",
-            [keys.state, keys.log, self._committer, keys.quarantine, keys.rejected]
+            [keys.state, keys.log, own, keys.quarantine, keys.rejected]
             + [prefix + event.id for event in events],
             args,
         )
@@ -124,6 +129,17 @@ class PartitionLog:
         if len(sequence) != len(events):
             raise StoreError(f"a batch of {len(events)} events was answered with {len(sequence)} numbers")
         return sequence
+
+    async def repeat(self, committer: str, number: int, batch: Batch) -> None:
+        """Append a batch that waited in the spool, unless it is in. Raises ``StoreError`` where it may be sent again.
+
+        Batches of one committer are repeated in their order, so one that the store calls late has been in.
+        """
+        try:
+            await self.commit(number, batch, committer=committer)
+        except ResponseError as error:
+            if not str(error).startswith("LATE"):
+                raise
 
     async def read(self, after: int, limit: int, *, block_ms: int | None = None) -> list[Entry]:
         """The next entries after a sequence number, oldest first; waits up to ``block_ms`` for the first one."""

@@ -1,0 +1,314 @@
+"""Draining the spool: what waits in it is committed, in the order in which it came, once the store is back.
+
+Each process drains its own file, and orphans: files whose process has ended, for which it has got the lock. Rows go one
+by one, under the committer and number they came with, so a crash at any moment repeats a batch at most, and the store
+knows it (``lua/commit.lua``).
+
+Order holds among the processes of one folder too, to about a second: nobody drains a row, nor sends a new batch to the
+store, while another file of the folder holds a row that is older by more than ``APART_MS``. A file that makes no
+progress although the store is there (its process hangs) is waited for no longer than ``PATIENCE_S``.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import msgspec
+import structlog
+
+from gateway.errors import SpoolError, SpoolFormat, SpoolRefused, SpoolUnreadable, StoreError
+from gateway.intake.spool import Spool, close_file
+from gateway.intake.spool_database import Held
+from gateway.intake.spool_file import SUFFIX, UNREADABLE, Row, SpoolFile
+from gateway.intake.spool_folder import held_by, tidy
+from gateway.store.log import PartitionLog
+
+log = structlog.get_logger("gateway.spool")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LOOK_S = 0.25
+"""How often the folder is looked at, and a store that is away asked."""
+
+APART_MS = 1_000
+PATIENCE_S = 10.0
+CHUNK_ROWS = 64
+CHUNK_BYTES = 4 * 1024 * 1024
+"""What is read from a file at once."""
+
+
+class _Held:
+    """A file that this process drains."""
+
+    def __init__(self, file: SpoolFile) -> None:
+        self.file = file
+        self.done: set[int] = set()
+        """Rows that are committed, and not removed yet."""
+        self.is_dirty = True
+        """Whether rows were removed since it was made small."""
+
+
+class _Peer(msgspec.Struct):
+    """A file of another process."""
+
+    held: Held
+    oldest_ms: int | None
+    since_s: float
+    """Since when its oldest row is that one, or the store was away."""
+
+
+class _Look(msgspec.Struct):
+    """What the folder holds beside the files that this process has."""
+
+    orphans: list[SpoolFile] = []
+    peers: dict[Path, Held] = {}
+    troubles: dict[str, str] = {}
+
+
+class Drainer:
+    """Drains; one a process."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        logs: Sequence[PartitionLog],
+        *,
+        has_room: Callable[[], bool],
+        wall_ms: Callable[[], int],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """``logs``: one a partition; ``has_room``: whether the store may still grow."""
+        self._spool = spool
+        self._logs = logs
+        self._has_room = has_room
+        self._wall_ms = wall_ms
+        self._monotonic = monotonic
+        self._own: _Held | None = None
+        self._orphans: dict[Path, _Held] = {}
+        self._peers: dict[Path, _Peer] = {}
+        self._looked_s = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+        self.troubles: dict[str, str] = {}
+        """Name of a file → why it is not drained."""
+
+    async def start(self) -> None:
+        """Look at the folder once, so that what comes now does not overtake what lies there; then drain."""
+        await self._look()
+        self._task = asyncio.create_task(self._drain_forever(), name="drainer")
+
+    async def stop(self) -> None:
+        """End. What is not drained stays where it is."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        for held in self._orphans.values():
+            await self._spool.run(self._let_go, held)
+
+    def _let_go(self, held: _Held) -> None:
+        try:
+            held.file.remove(held.done)
+        except SpoolError as error:  # they will be repeated, which changes nothing
+            log.warning("spool.not_removed", why=str(error))
+        close_file(held.file)
+
+    async def _drain_forever(self) -> None:
+        while True:
+            self._spool.wake.clear()
+            try:
+                await self._round()
+            except SpoolError as error:
+                log.error("spool.drain", why=str(error))
+            except Exception:  # a defect in one round must not leave what waits here for ever
+                log.exception("spool.drain")
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._spool.wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _round(self) -> None:
+        spool = self._spool
+        await self._look()
+        while spool.store_is_open and self._has_room():
+            try:
+                more = await self._drain_some()
+            except StoreError as error:
+                spool.lost(str(error))
+                await asyncio.sleep(LOOK_S / 2)
+                return
+            if not more:
+                break
+            if self._monotonic() - self._looked_s > LOOK_S:
+                await self._look()
+        else:
+            spool.is_drained()
+            return
+        await self._finish()
+
+    async def _drain_some(self) -> bool:
+        """Commit the oldest rows there are, of one file; whether there may be more. Raises ``StoreError``."""
+        chosen: tuple[int, _Held] | None = None
+        others = [ms for peer in self._peers.values() if (ms := self._horizon(peer)) is not None]
+        for held in self._held():
+            oldest_ms = await self._ask(held, held.file.oldest_ms, held.done)
+            if oldest_ms is None:
+                continue
+            if chosen is None or oldest_ms < chosen[0]:
+                others += [chosen[0]] if chosen else []
+                chosen = (oldest_ms, held)
+            else:
+                others.append(oldest_ms)
+        if chosen is None:
+            return False
+        until_ms = min(others, default=self._wall_ms() + 365 * 86_400_000) + APART_MS
+        read = await self._ask(chosen[1], chosen[1].file.read, chosen[1].done, until_ms, CHUNK_ROWS, CHUNK_BYTES)
+        if read is None:
+            return True
+        rows, damaged = read
+        if damaged.rows:
+            log.error("spool.put_aside", file=chosen[1].file.path.name, batches=damaged.rows, why="they are damaged")
+            self._no_longer_waits(chosen[1], damaged)
+        if not rows:
+            return bool(damaged.rows)
+        partitions: dict[int, list[Row]] = {}
+        for row in rows:
+            partitions.setdefault(row.partition, []).append(row)
+        ends = await asyncio.gather(*[self._commit(chosen[1], each) for each in partitions.values()])
+        await self._remove(chosen[1])
+        for end in ends:
+            if end is not None:
+                raise end
+        self._spool.found()
+        return True
+
+    async def _ask(self, held: _Held, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | None:
+        """Ask a file; ``None`` if it was damaged: then it is set aside."""
+        try:
+            return await self._spool.run(work, *args, **named)
+        except SpoolUnreadable as error:
+            if held.file is self._spool.file:
+                await self._spool.replace(error)
+            elif self._orphans.pop(held.file.path, None) is not None:
+                log.error("spool.unreadable", why=str(error))
+                await self._spool.run(held.file.give_up)
+            return None
+
+    def _no_longer_waits(self, held: _Held, part: Held) -> None:
+        if held.file is self._spool.file:
+            self._spool.own -= part
+
+    async def _commit(self, held: _Held, rows: list[Row]) -> StoreError | None:
+        """Commit rows of one partition in their order; what ended it before the last of them."""
+        for row in rows:
+            try:
+                await self._logs[row.partition].repeat(row.committer, row.number, row.batch)
+            except StoreError as error:
+                return error
+            except Exception as error:
+                # Whatever it is, it would be the same each time. The row must be out of the way before the next one
+                # gets in: after that its number would say that it was.
+                log.error("spool.put_aside", file=held.file.path.name, batch=row.id, why=str(error))
+                await self._spool.run(held.file.put_aside, row.id, f"the store does not take it: {error}")
+            held.done.add(row.id)
+            self._no_longer_waits(held, row.held)
+            self._spool.progress(row.partition)
+        return None
+
+    async def _remove(self, held: _Held) -> None:
+        try:
+            await self._spool.run(held.file.remove, held.done)
+        except SpoolRefused as error:  # a full disk: they are committed, and are removed when there is room
+            log.warning("spool.not_removed", why=str(error))
+        else:
+            held.done.clear()
+            held.is_dirty = True
+
+    async def _finish(self) -> None:
+        """Nothing waits in our files, or only what must wait for others."""
+        spool = self._spool
+        for path, orphan in list(self._orphans.items()):
+            held = await self._ask(orphan, orphan.file.held)
+            if held is not None and not held.rows and not held.aside and not orphan.done:
+                del self._orphans[path]
+                await spool.run(orphan.file.close, remove=True)
+                log.info("spool.orphan_drained", file=path.name)
+        await self._sum_up()
+        own = self._own
+        if own is not None and own.is_dirty and not spool.own.rows and not own.done:
+            own.is_dirty = False
+            await self._ask(own, own.file.shrink)
+        if not spool.diverts:
+            spool.is_drained()
+
+    def _held(self) -> list[_Held]:
+        file = self._spool.file
+        if file is None:
+            self._own = None
+        elif self._own is None or self._own.file is not file:
+            self._own = _Held(file)
+        return [*([self._own] if self._own else []), *self._orphans.values()]
+
+    async def _look(self) -> None:
+        """Adopt what has become an orphan, and see how far the others are."""
+        self._looked_s = self._monotonic()
+        found = await self._spool.run(self._look_at_folder)
+        for orphan in found.orphans:
+            log.info("spool.orphan", file=orphan.path.name)
+            self._orphans[orphan.path] = _Held(orphan)
+        store_is_there = self._spool.away_since_ms is None and self._spool.store_is_open and self._has_room()
+        for path, held in found.peers.items():
+            known = self._peers.get(path)
+            if known is None or known.oldest_ms != held.oldest_ms or not store_is_there:
+                found_since_s = self._looked_s
+            else:
+                found_since_s = known.since_s
+            self._peers[path] = _Peer(held, held.oldest_ms, found_since_s)
+        for path in self._peers.keys() - found.peers.keys():
+            del self._peers[path]
+        for name, why in found.troubles.items():
+            if self.troubles.get(name) != why:
+                log.error("spool.not_drained", file=name, why=why)
+        self.troubles = found.troubles
+        await self._sum_up()
+
+    async def _sum_up(self) -> None:
+        spool = self._spool
+        elsewhere = Held()
+        waits = False
+        for orphan in list(self._orphans.values()):
+            held = await self._ask(orphan, orphan.file.held) or Held()
+            waits = waits or bool(held.rows)
+            elsewhere += held
+        for peer in self._peers.values():
+            elsewhere += peer.held
+            oldest_ms = self._horizon(peer)
+            waits = waits or (oldest_ms is not None and oldest_ms < self._wall_ms() - APART_MS)
+        spool.elsewhere, spool.must_wait = elsewhere, waits
+
+    def _horizon(self, peer: _Peer) -> int | None:
+        """When the oldest row of another process's file came that ours must let go first."""
+        return None if self._looked_s - peer.since_s > PATIENCE_S else peer.oldest_ms
+
+    def _look_at_folder(self) -> _Look:
+        found = _Look()
+        folder = self._spool.folder
+        tidy(folder)
+        for path in folder.glob(f"*{UNREADABLE}"):
+            found.troubles[path.name] = "it is damaged, and was set aside"
+        own = self._spool.file.path if self._spool.file is not None else None
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            if path == own or path in self._orphans:
+                continue
+            try:
+                orphan = SpoolFile.adopt(path)
+                if orphan is not None:
+                    found.orphans.append(orphan)
+                else:
+                    found.peers[path] = held_by(path)
+            except SpoolUnreadable as error:
+                found.troubles[path.with_suffix(UNREADABLE).name] = str(error)
+            except (SpoolRefused, SpoolFormat, OSError) as error:
+                found.troubles[path.name] = str(error)
+        return found

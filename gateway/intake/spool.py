@@ -1,0 +1,229 @@
+"""The spool: takes batches over while the store cannot, on a disk of its own.
+
+While the store is away, loading, full or not durable, the committer hands its batches to the spool instead, and the
+provider is answered 200 once they are fsynced here. As long as anything waits here, what comes goes here too, so that
+order holds; ``intake/draining.py`` commits it when the store is back, and then the committer goes back to the store.
+
+All writing is done by one thread. What gathers while it waits for the disk goes together with the next fsync.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from gateway.errors import SpoolError, SpoolRefused, SpoolUnreadable
+from gateway.intake.spool_database import Held
+from gateway.intake.spool_file import SUFFIX, NewRow, SpoolFile, new_row
+from gateway.store.embedded import lasting_folder
+from gateway.store.log import Batch
+
+log = structlog.get_logger("gateway.spool")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PACE_S = 1.0
+"""The longest that a batch waits for the drainer, so that this one catches up."""
+
+PACE_BATCHES = 2
+"""So many of its partition are drained while one more is taken in: the backlog shrinks whatever comes."""
+
+
+class Spool:
+    """The spool, as one process uses it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        limit_bytes: int,
+        make_name: Callable[[], str],
+        wall_ms: Callable[[], int],
+        has_room: Callable[[], bool],
+    ) -> None:
+        """``make_name``: a name that no file of the folder ever had; ``has_room``: whether the store may still grow."""
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+        self._make_name = make_name
+        self._wall_ms = wall_ms
+        self._has_room = has_room
+        self._thread = ThreadPoolExecutor(1, "spool")
+        self._coming: list[tuple[NewRow, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._progress = asyncio.Event()
+        self.file: SpoolFile | None = None
+        """This process's own."""
+        self.own = Held()
+        """What waits in it, what is being written included."""
+        self.elsewhere = Held()
+        """What waits in all other files, as far as the drainer has looked."""
+        self.must_wait = True
+        """Whether other files hold what must be committed first."""
+        self.store_is_open = False
+        """Whether the store was there once, and is ours."""
+        self.drained: Counter[int] = Counter()
+        """Partition → batches that were committed from the spool."""
+        self.is_draining = False
+        self.wake = asyncio.Event()
+        """Set when there is something to drain."""
+        self.broken = ""
+        """Why nothing can be written at the moment; empty if it can."""
+        self.away_since_ms: int | None = None
+        self.away_why = ""
+
+    async def run(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Do what blocks in the spool's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **named))
+
+    async def open(self) -> None:
+        """Make this process's file. Where that fails it says so, and is tried again when it is needed."""
+        try:
+            self.file = await self.run(self._make_file)
+            self.broken = ""
+        except SpoolRefused as error:
+            if str(error) != self.broken:
+                log.error("spool.broken", why=str(error))
+            self.broken = str(error)
+
+    def _make_file(self) -> SpoolFile:
+        try:
+            lasting_folder(self.folder)
+            self.folder.chmod(0o700)
+        except OSError as error:
+            raise SpoolRefused(f"cannot use the folder {self.folder}: {error.strerror or error}") from None
+        return SpoolFile.create(self.folder / (self._make_name() + SUFFIX))
+
+    @property
+    def held(self) -> Held:
+        """What waits in all files."""
+        return self.own + self.elsewhere
+
+    @property
+    def takes(self) -> bool:
+        """Whether a request would be taken in now."""
+        return self.file is not None and not self.broken and self.held.bytes < self.limit_bytes
+
+    @property
+    def diverts(self) -> bool:
+        """Whether a batch must come here now, and not go to the store."""
+        return bool(self.own.rows) or self.must_wait or not self.store_is_open or not self._has_room()
+
+    def opened(self) -> None:
+        """The store is there, and ours."""
+        self.store_is_open = True
+        self.wake.set()
+
+    def lost(self, why: str) -> None:
+        """The store cannot be used."""
+        self.away_why = why
+        self.is_draining = False
+        self._progress.set()
+        if self.away_since_ms is None:
+            self.away_since_ms = self._wall_ms()
+            log.error("spool.takes_over", why=why)
+
+    def found(self) -> None:
+        """The store can be used."""
+        if self.away_since_ms is not None:
+            log.info("spool.store_is_back", away_s=(self._wall_ms() - self.away_since_ms) / 1000, **self._numbers())
+        self.away_since_ms, self.away_why = None, ""
+
+    def _numbers(self) -> dict[str, int]:
+        return {"requests": self.held.requests, "bytes": self.held.bytes}
+
+    async def put(self, partition: int, committer: str, number: int, batch: Batch) -> None:
+        """Keep a batch; it is fsynced when this returns. Raises ``SpoolRefused``: full, or the disk refuses."""
+        if self.file is None:
+            await self.open()
+        if self.file is None:
+            raise SpoolRefused(self.broken)
+        row = new_row(partition, committer, number, batch, self._wall_ms())
+        part = held_of(row)
+        if self.held.bytes + part.bytes > self.limit_bytes:
+            raise SpoolRefused(f"the spool holds {self.held.bytes} bytes; spool_bytes allows {self.limit_bytes}")
+        self.own += part
+        done = asyncio.get_running_loop().create_future()
+        self._coming.append((row, done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write(), name="spool")
+        await done
+
+    async def _write(self) -> None:
+        while self._coming:
+            coming, self._coming = self._coming, []
+            try:
+                assert self.file is not None  # put() has seen to it
+                await self.run(self.file.append, [row for row, _ in coming])
+            except Exception as error:  # whatever it is, who waits must hear of it
+                for row, done in coming:
+                    self.own -= held_of(row)
+                    done.set_exception(SpoolRefused(f"not kept: {error}"))
+                if not self.broken:
+                    log.error("spool.broken", why=str(error))
+                self.broken = str(error)
+                if isinstance(error, SpoolUnreadable):
+                    await self.replace(error)
+            else:
+                self.broken = ""
+                for _, done in coming:
+                    done.set_result(None)
+                self.wake.set()
+
+    async def replace(self, error: SpoolError) -> None:
+        """Set this process's own file aside, which is damaged, and go on with another."""
+        log.error("spool.unreadable", why=str(error))
+        if self.file is not None:
+            await self.run(self.file.give_up)
+        self.file, self.own = None, Held()
+        await self.open()
+
+    def progress(self, partition: int) -> None:
+        """A batch of this partition was committed."""
+        self.drained[partition] += 1
+        self.is_draining = True
+        self._progress.set()
+
+    async def pace(self, partition: int) -> None:
+        """Wait while the drainer gets ahead, at most ``PACE_S``; returns at once where nothing is drained."""
+        enough = self.drained[partition] + PACE_BATCHES
+        try:
+            async with asyncio.timeout(PACE_S):
+                while self.is_draining and self.diverts and self.drained[partition] < enough:
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            pass
+
+    def is_drained(self) -> None:
+        """Nothing waits any longer, or it is not to be drained now."""
+        self.is_draining = False
+        self._progress.set()
+
+    async def close(self) -> None:
+        """Let go of the file; what waits in it stays there."""
+        if self._writer is not None:
+            await self._writer
+        if self.file is not None:
+            await self.run(close_file, self.file)
+        self.file = None
+        self._thread.shutdown()
+
+
+def held_of(row: NewRow) -> Held:
+    """What a row is of what the file holds."""
+    return Held(rows=1, requests=row.requests, events=row.events, bytes=len(row.payload))
+
+
+def close_file(file: SpoolFile) -> None:
+    """Close a file, and delete it if nothing is in it."""
+    try:
+        held = file.held()
+        empty = not held.rows and not held.aside
+    except SpoolError:
+        empty = False
+    file.close(remove=empty)

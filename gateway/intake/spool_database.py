@@ -1,0 +1,169 @@
+"""The tables of a file of the spool, and SQLite's errors in our words.
+
+A batch lies in two tables: what the account needs of it, and its payload. Nobody reads payloads to count.
+"""
+
+import contextlib
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from gateway.errors import SpoolFormat, SpoolRefused, SpoolUnreadable
+from gateway.store.log import Batch
+from gateway.store.spooled import SpooledBatch, Tally, tally_of
+
+FORMAT = 1
+"""``PRAGMA user_version`` of a file. Another one is refused and left as it is."""
+
+BUSY_S = 5.0
+
+_SCHEMA = (
+    "CREATE TABLE batches (id INTEGER PRIMARY KEY AUTOINCREMENT, partition INTEGER NOT NULL, committer TEXT NOT NULL,"
+    " number INTEGER NOT NULL, at_ms INTEGER NOT NULL, requests INTEGER NOT NULL, events INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL, crc INTEGER NOT NULL, tally BLOB NOT NULL, aside TEXT)",
+    "CREATE TABLE payloads (id INTEGER PRIMARY KEY, payload BLOB NOT NULL)",
+    f"PRAGMA user_version = {FORMAT}",
+)
+
+_decode_batch = msgspec.msgpack.Decoder(Batch).decode
+_decode_tally = msgspec.msgpack.Decoder(Tally).decode
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a file holds, or several."""
+
+    rows: int = 0
+    """Batches that wait; not those put aside."""
+    requests: int = 0
+    events: int = 0
+    bytes: int = 0
+    oldest_ms: int | None = None
+    """When the oldest batch that waits came."""
+    aside: int = 0
+    """Batches that could not be committed, or not be read: kept, and tried again by the next process."""
+
+    def __add__(self, other: "Held") -> "Held":
+        oldest = [ms for ms in (self.oldest_ms, other.oldest_ms) if ms is not None]
+        return Held(
+            rows=self.rows + other.rows,
+            requests=self.requests + other.requests,
+            events=self.events + other.events,
+            bytes=self.bytes + other.bytes,
+            oldest_ms=min(oldest, default=None),
+            aside=self.aside + other.aside,
+        )
+
+    def __sub__(self, part: "Held") -> "Held":
+        return msgspec.structs.replace(
+            self,
+            rows=self.rows - part.rows,
+            requests=self.requests - part.requests,
+            events=self.events - part.events,
+            bytes=self.bytes - part.bytes,
+        )
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a file that exists. It may be used by one thread at a time."""
+    return sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False
+    )
+
+
+def make_tables(database: sqlite3.Connection) -> None:
+    """Make an empty database ours."""
+    database.execute("PRAGMA journal_mode = WAL")
+    with transaction(database):
+        for statement in _SCHEMA:
+            database.execute(statement)
+
+
+def has_tables(path: Path, database: sqlite3.Connection) -> bool:
+    """Whether it is ours; false if its process ended before it was. Raises ``SpoolFormat``."""
+    (found,) = database.execute("PRAGMA user_version").fetchone()
+    if found == 0 and database.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone() == (0,):
+        return False
+    if found != FORMAT:
+        raise SpoolFormat(
+            f"{path} has format {found}, and this gateway reads format {FORMAT}: "
+            "let the version that wrote it drain it, or take the file away"
+        )
+    return True
+
+
+@contextlib.contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; fsynced at its end where ``synchronous`` is FULL."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                database.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """SQLite's errors as ``SpoolUnreadable`` where the file is damaged, as ``SpoolRefused`` where it may pass."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+            raise SpoolUnreadable(f"{path} is damaged: {error}") from None
+        raise SpoolRefused(f"{path} cannot be used: {error}") from None
+
+
+def held(database: sqlite3.Connection) -> Held:
+    """How much waits."""
+    rows, requests, events, size_bytes, oldest_ms = database.execute(
+        "SELECT COUNT(*), SUM(requests), SUM(events), SUM(bytes), MIN(at_ms) FROM batches WHERE aside IS NULL"
+    ).fetchone()
+    (aside,) = database.execute("SELECT COUNT(*) FROM batches WHERE aside IS NOT NULL").fetchone()
+    return Held(
+        rows=rows, requests=requests or 0, events=events or 0, bytes=size_bytes or 0, oldest_ms=oldest_ms, aside=aside
+    )
+
+
+def batches(database: sqlite3.Connection) -> list[SpooledBatch]:
+    """All there are, as they were counted when they came, those put aside too."""
+    rows = database.execute("SELECT partition, committer, number, tally FROM batches ORDER BY id")
+    return [SpooledBatch(partition, name, number, _decode_tally(tally)) for partition, name, number, tally in rows]
+
+
+def recounted(database: sqlite3.Connection, name: str, findings: list[str]) -> list[SpooledBatch]:
+    """The same, counted from the payloads; adds to ``findings`` what is not as it was counted."""
+    found = []
+    for row_id, partition, committer, number, tally, crc, aside, payload in database.execute(
+        "SELECT batches.id, partition, committer, number, tally, crc, aside, payload"
+        " FROM batches LEFT JOIN payloads USING (id) ORDER BY batches.id"
+    ):
+        counted = _decode_tally(tally)
+        if aside is not None:
+            findings.append(f"{name}: batch {row_id} is put aside: {aside}")
+        try:
+            really = tally_of(batch_of(payload, crc))
+        except SpoolUnreadable as error:
+            findings.append(f"{name}: batch {row_id}: {error}")
+            really = Tally({}, [])
+        else:
+            if (really.events, sorted(really.requests)) != (counted.events, sorted(counted.requests)):
+                findings.append(f"{name}: batch {row_id} holds {really}, and was counted as {counted}")
+        found.append(SpooledBatch(partition, committer, number, really))
+    return found
+
+
+def batch_of(payload: bytes | None, crc: int) -> Batch:
+    """The batch in a payload. Raises ``SpoolUnreadable`` unless it is what was written."""
+    if payload is None or zlib.crc32(payload) != crc:
+        raise SpoolUnreadable("its bytes are not those that were written")
+    try:
+        return _decode_batch(payload)
+    except msgspec.MsgspecError as error:
+        raise SpoolUnreadable(f"it cannot be decoded: {error}") from None

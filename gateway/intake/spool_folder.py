@@ -1,0 +1,91 @@
+"""The spool's folder: files of all processes, read by any of them while others write. Everything here blocks."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from gateway.errors import SpoolError, SpoolRefused
+from gateway.intake.spool_database import Held, batches, connect, explaining, has_tables, held, recounted
+from gateway.intake.spool_file import SUFFIX, UNREADABLE, release, take_lock
+from gateway.store.spooled import SpooledBatch
+
+T = TypeVar("T")
+
+
+class FolderView(msgspec.Struct, kw_only=True):
+    """What lies in the folder, whoever wrote it."""
+
+    batches: list[SpooledBatch] = []
+    held: Held = Held()
+    """Of all files together."""
+    files: int = 0
+    """Those that hold anything."""
+    unreadable: dict[str, str] = {}
+    """Name of a file that cannot be read → why."""
+    findings: list[str] = []
+    """Where a payload is not what was counted, in words; looked for only on request."""
+
+
+def read_folder(folder: Path, *, recount: bool = False) -> FolderView:
+    """Read all files. ``recount``: count the payloads themselves."""
+    view = FolderView()
+    for path in sorted(folder.glob(f"*{UNREADABLE}")):
+        view.unreadable[path.name] = "it was damaged, and is kept for whoever can mend it"
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+
+        def ask(database: sqlite3.Connection, name: str = path.name) -> tuple[Held, list[SpooledBatch]]:
+            found = recounted(database, name, view.findings) if recount else batches(database)
+            return held(database), found
+
+        try:
+            asked = _ask(path, ask)
+        except SpoolError as error:
+            view.unreadable[path.name] = str(error)
+            continue
+        if asked is not None:
+            view.held += asked[0]
+            view.files += bool(asked[1])
+            view.batches += asked[1]
+    return view
+
+
+def held_by(path: Path) -> Held:
+    """How much a file of another process holds. Raises ``SpoolError``."""
+    return _ask(path, held) or Held()
+
+
+def tidy(folder: Path) -> None:
+    """Remove locks that were left without a file, by a process that ended between the two."""
+    for lock_path in folder.glob(f"*{SUFFIX}.lock"):
+        path = lock_path.with_suffix("")
+        if path.exists():
+            continue
+        with contextlib.suppress(OSError):
+            lock = take_lock(path, create=False)
+            if lock is not None:
+                release(path, lock)
+
+
+def _ask(path: Path, ask: Callable[[sqlite3.Connection], T]) -> T | None:
+    """Ask a file that another process may be writing; ``None`` if it has gone, or is only being made."""
+    database: sqlite3.Connection | None = None
+    try:
+        with explaining(path):
+            database = connect(path)
+            database.execute("PRAGMA query_only = 1")
+            if not has_tables(path, database):
+                return None
+            database.execute("BEGIN")  # all of one moment
+            return ask(database)
+    except SpoolRefused:
+        if path.exists():
+            raise
+        return None
+    finally:
+        if database is not None:
+            with contextlib.suppress(sqlite3.Error):
+                database.close()

@@ -1,0 +1,36 @@
+"""What a batch that waits in the spool will count for, so that the ledger can count it now.
+
+A batch is in the spool until somebody has committed it under its own committer and number; between the commit and its
+removal it is in both places. The store remembers the last number of each committer (``{n}:committer:<id>``), and those
+are committed in order: a batch counts as spooled only as long as its number is above that one.
+"""
+
+import msgspec
+
+from gateway.store.log import Batch
+
+
+class Tally(msgspec.Struct, frozen=True, array_like=True):
+    """What one batch brings to the account."""
+
+    events: dict[str, int]
+    """Source → number of events."""
+    requests: list[tuple[str, str, int]]
+    """Source, outcome, number: as ``Batch.counts``."""
+
+
+class SpooledBatch(msgspec.Struct, frozen=True):
+    """One batch of the spool, as the account sees it."""
+
+    partition: int
+    committer: str
+    number: int
+    tally: Tally
+
+
+def tally_of(batch: Batch) -> Tally:
+    """Count what a batch holds."""
+    events: dict[str, int] = {}
+    for event in batch.events:
+        events[event.source] = events.get(event.source, 0) + 1
+    return Tally(events, batch.counts)
