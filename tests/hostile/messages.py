@@ -50,7 +50,7 @@ class Maker:
     def __init__(self, seed: int) -> None:
         self._chance = Random(seed)
         self._known = {name: (adapter, signer) for name, (adapter, _, signer) in sources().items() if name in SERVED}
-        self._enviaai: Adapter = self._known["enviaai"][0]
+        self.enviaai: Adapter = self._known["enviaai"][0]
         self._number = seed * 10_000_000
         self.hiding: dict[str, str] = {}
         """Event id of a hidden request → how it was hidden."""
@@ -86,9 +86,9 @@ class Maker:
     def hidden(self) -> tuple[str, bytes]:
         """The event id and the bytes of a genuine request that nobody sends: it stands in another's body."""
         self._number += 1
-        body = self._enviaai.sample("message.received__documented", self._number)
-        headers = self._enviaai.sign(body, HIDDEN_SOURCE, 0)
-        outcome = receive(Request(as_pairs(headers), body), HIDDEN_SOURCE, self._enviaai, {}, 0)
+        body = self.enviaai.sample("message.received__documented", self._number)
+        headers = self.enviaai.sign(body, HIDDEN_SOURCE, 0)
+        outcome = receive(Request(as_pairs(headers), body), HIDDEN_SOURCE, self.enviaai, {}, 0)
         assert isinstance(outcome, Events)
         return outcome.events[0].event.id, post(HIDDEN, body, headers, close=False)
 
