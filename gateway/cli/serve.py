@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BIND_PATIENCE_S = 3.0
 """Workers whose parent was killed let go of the address within this time."""
 
+_NO_LINK = "(the store is not there yet: log in with a token)"
+
 Role = Literal["all", "intake", "delivery"]
 
 
@@ -139,7 +141,7 @@ def _banner(
             }
         )
         return
-    base = first["dashboard"].rpartition("/login/")[0]
+    base = first["dashboard"].rpartition("/login")[0]
     where = "embedded Valkey" if config.store.data_dir else "external store"
     kept = f"fsync before every 200 (appendfsync {fsync})" if fsync else config.store.durability
     rows = [
@@ -147,7 +149,7 @@ def _banner(
         ("store", f"{where} · {kept} · {config.store.partitions} partition(s)"),
         ("sources", ", ".join(config.sources) or "none yet: gateway init"),
         ("subscribers", ", ".join(config.subscribers) or "none: events are kept, nothing is delivered"),
-        ("dashboard", f"{first['dashboard']}  (opens once)"),
+        ("dashboard", f"{first['dashboard']}  {'(opens once)' if '/login/' in first['dashboard'] else _NO_LINK}"),
     ]
     out = console()
     several = f" · {len(said)} workers" if len(said) > 1 else ""

@@ -131,13 +131,12 @@ class Parent:
             await self._end()
 
     async def _work(self, ready: Callable[[list[dict[str, Any]]], None]) -> None:
-        await self._start_store()
-        await self._start_workers(ready)
+        store = self._task(self._store.start()) if self._store is not None else None
+        if store is not None and not self._config.store.spool:
+            await store  # else the workers take requests while it loads
+        workers = self._task(self._start_workers(ready))
+        await asyncio.gather(workers, *([store] if store is not None else []))
         await asyncio.gather(*[self._keep(number) for number in range(self._workers)])
-
-    async def _start_store(self) -> None:
-        if self._store is not None:
-            await self._store.start()
 
     async def _start_workers(self, ready: Callable[[list[dict[str, Any]]], None]) -> None:
         self._serving = [await self._spawn(number) for number in range(self._workers)]

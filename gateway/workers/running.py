@@ -17,10 +17,15 @@ import uvicorn
 
 from gateway.app import Gateway, Role
 from gateway.config import Config
+from gateway.errors import StoreError
 from gateway.workers.accepting import Server, SharingServer
 from gateway.workers.exchange import ALONE, Place
 
 log = structlog.get_logger("gateway.workers")
+
+
+LINK_S = 0.5
+"""Nobody waits longer for a login link: webhooks can be taken without a store."""
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +33,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: int
     dashboard: str
-    """With a link that logs in once."""
+    """A link that logs in once; without a store the page that asks for a token."""
     appendfsync: str | None
     """As the store says it."""
 
@@ -97,7 +102,7 @@ async def run(
         gc.set_threshold(20_000, 50, 100)
         said = Ready(
             pid=os.getpid(),
-            dashboard=await gateway.access.new_login(base_url(*address)),
+            dashboard=await _dashboard(gateway, base_url(*address)),
             appendfsync=gateway.store.live_settings.get("appendfsync"),
         )
         ready(said)  # whoever connects from now on waits in the socket's queue
@@ -114,6 +119,15 @@ def base_url(host: str, port: int) -> str:
 def in_terminal() -> bool:
     """Whether somebody sits before it."""
     return bool(sys.stdin and sys.stdin.isatty())
+
+
+async def _dashboard(gateway: Gateway, base: str) -> str:
+    """A link that logs in once; while the store is away there is none, only the form for a token."""
+    try:
+        async with asyncio.timeout(LINK_S):
+            return await gateway.access.new_login(base)
+    except (StoreError, TimeoutError):
+        return f"{base}/login"
 
 
 async def _until(work: Any, stopping: asyncio.Event) -> None:

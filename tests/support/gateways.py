@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,16 @@ class GatewayProcess:
     """One process on the configuration in ``folder``; it may be started again and again."""
 
     def __init__(
-        self, folder: Path, env: Mapping[str, str], *, listen: str = "127.0.0.1:0", name: str = "serve"
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        *,
+        listen: str = "127.0.0.1:0",
+        name: str = "serve",
+        arguments: Sequence[str] = (),
     ) -> None:
+        """``arguments``: further ones for ``gateway serve``."""
+        self._words = ["serve", "--json", "--listen", listen, *arguments, "--config", str(folder / "gateway.toml")]
         self.folder = folder
         self.env = dict(env)
         self.log = folder / f"{name}.log"
@@ -48,7 +56,7 @@ class GatewayProcess:
         """Start it, without waiting. It ends with us, however we end."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*COMMAND, "serve", "--json", "--listen", "127.0.0.1:0", "--config", str(self.folder / "gateway.toml")],
+                [*COMMAND, *self._words],
                 env={**os.environ, **self.env},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
