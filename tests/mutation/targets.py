@@ -81,7 +81,11 @@ TARGETS: tuple[Target, ...] = (
         ("tests/store/test_settle.py", "tests/store/test_order.py", "tests/store/test_settle_edges.py"),
         frozenset({"settle", "next_settle", "due", "held_keys"}),
     ),
-    Target("settle", "gateway/delivery/key_order.py", ("tests/delivery/test_key_order.py",)),
+    Target(
+        "settle",
+        "gateway/delivery/key_order.py",
+        ("tests/delivery/test_key_order.py", "tests/delivery/test_key_order_store.py"),
+    ),
     Target("settle", "gateway/delivery/window.py", ("tests/delivery/test_window.py",)),
     Target("settle", "gateway/delivery/settling.py", ("tests/delivery/test_settling.py",)),
     Target(
