@@ -85,6 +85,7 @@ class Office:
                 pid=1,
                 answers=self.stats.answers,
                 received_bytes=self.stats.bytes,
+                refused_changes=self.desk.sight.refused_changes,
                 lanes=self.deliveries.lanes,
                 resources=resources(),
             ),
