@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.errors import SpoolFormat, SpoolRefused, SpoolUnreadable
+from gateway.faults import fault
 from gateway.store.log import Batch
 from gateway.store.spooled import SpooledBatch, Tally, tally_of
 
@@ -100,12 +101,21 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
+        fault("spool.commit", "before", disk_error)
         database.execute("COMMIT")
+        fault("spool.commit", "after", disk_error)
     except BaseException:
         if database.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 database.execute("ROLLBACK")
         raise
+
+
+def disk_error(why: str) -> sqlite3.Error:
+    """What SQLite raises where the disk fails."""
+    error = sqlite3.OperationalError(why)
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    return error
 
 
 @contextlib.contextmanager

@@ -21,8 +21,18 @@ from pathlib import Path
 import msgspec
 
 from gateway.errors import SpoolRefused, SpoolUnreadable
+from gateway.faults import fault
 from gateway.intake import spool_database
-from gateway.intake.spool_database import Held, batch_of, connect, explaining, has_tables, make_tables, transaction
+from gateway.intake.spool_database import (
+    Held,
+    batch_of,
+    connect,
+    disk_error,
+    explaining,
+    has_tables,
+    make_tables,
+    transaction,
+)
 from gateway.store.log import Batch
 from gateway.store.spooled import tally_of
 
@@ -90,6 +100,7 @@ class SpoolFile:
         lock: int | None = None
         database: sqlite3.Connection | None = None
         try:
+            fault("spool.create", "before", disk_error)
             lock = take_lock(path, create=True)
             if lock is None:
                 raise SpoolRefused(f"{path} belongs to another process")
@@ -98,6 +109,7 @@ class SpoolFile:
             database.execute("PRAGMA synchronous = FULL")
             make_tables(database)
             _sync_folder(path.parent)  # else a power cut could take the name, and all that is in the file
+            fault("spool.create", "after", disk_error)
         except (OSError, sqlite3.Error) as error:
             if database is not None:
                 database.close()
@@ -142,6 +154,7 @@ class SpoolFile:
     def append(self, rows: Sequence[NewRow]) -> None:
         """Write rows at the end, all or none, fsynced when it returns."""
         with explaining(self.path), transaction(self._database):
+            fault("spool.write", "before", disk_error)
             for row in rows:
                 added = self._database.execute(
                     "INSERT INTO batches (partition, committer, number, at_ms, requests, events, bytes, crc, tally)"
@@ -152,6 +165,7 @@ class SpoolFile:
                     ),
                 )
                 self._database.execute("INSERT INTO payloads VALUES (?, ?)", (added.lastrowid, row.payload))
+            fault("spool.write", "after", disk_error)
 
     def read(self, skip: Set[int], until_ms: int, most_rows: int, most_bytes: int) -> tuple[list[Row], Held]:
         """The first rows that wait, in order, none that came after ``until_ms``; at least one if there is any.
@@ -161,6 +175,7 @@ class SpoolFile:
         found: list[Row] = []
         damaged = Held()
         with explaining(self.path):
+            fault("spool.read", "before", disk_error)
             rows = self._database.execute(
                 "SELECT id, partition, committer, number, at_ms, requests, events, bytes, crc FROM batches"
                 " WHERE aside IS NULL ORDER BY id LIMIT ?",
@@ -181,6 +196,7 @@ class SpoolFile:
                     damaged += part
                     continue
                 found.append(Row(row_id, partition, committer, number, at_ms, part, batch))
+            fault("spool.read", "after", disk_error)
         return found, damaged
 
     def oldest_ms(self, skip: Set[int]) -> int | None:
@@ -196,9 +212,11 @@ class SpoolFile:
     def remove(self, ids: Iterable[int]) -> None:
         """Forget rows that are committed."""
         with explaining(self.path), transaction(self._database):
+            fault("spool.remove", "before", disk_error)
             for row_id in ids:
                 self._database.execute("DELETE FROM batches WHERE id = ?", (row_id,))
                 self._database.execute("DELETE FROM payloads WHERE id = ?", (row_id,))
+            fault("spool.remove", "after", disk_error)
 
     def put_aside(self, row_id: int, why: str) -> None:
         """Keep a row out of the way of those that follow.
