@@ -48,7 +48,7 @@ def test_a_flood_leaves_room() -> None:
     """One source may take half of the bytes, two a third each; the rest is for others."""
     for floods, part in ((1, 1 / 2), (2, 1 / 3), (4, 1 / 5)):
         queue: FairQueue[Work] = FairQueue(10_000)
-        full = set()
+        full: set[int] = set()
         while len(full) < floods:
             for flood in range(floods):
                 try:

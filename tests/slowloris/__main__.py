@@ -1,0 +1,94 @@
+"""``python -m tests.slowloris``: do honest senders notice a thousand that never finish, and how long are those kept?
+
+Of each of four kinds ``--connections`` come at once: half a head, a body byte by byte, the same in chunks, and silence.
+Beside them honest senders send 200 requests a second. Wrong is: an honest request that is not answered 200; a p99 of
+theirs above twice of what it is alone, right before or after; a connection kept longer than 15 s; more memory than 8
+MiB and 12 KiB for each connection. Where ``slowhttptest`` is installed it attacks as well.
+
+``--without headers`` and ``--without bodies`` are the controls: with that deadline put off, the run must find
+connections kept.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.slowloris.run import FREED_S, MOST_TIMES, Plan, run
+
+CONTROLS = {"headers": 'header_timeout = "5m"', "bodies": 'body_timeout = "5m"'}
+
+
+def main() -> int:
+    """Run, print the table, and say with the exit code whether all is well."""
+    parser = argparse.ArgumentParser(prog="python -m tests.slowloris", description="Do slow senders slow honest ones?")
+    parser.add_argument("--connections", type=int, default=1_000, help="of each kind (default: 1000)")
+    parser.add_argument(
+        "--alone", type=float, default=5.0, metavar="SECONDS", help="honest alone, before and after each"
+    )
+    parser.add_argument("--without", choices=sorted(CONTROLS), help="the control: put this deadline off")
+    parser.add_argument("--own-only", action="store_true", help="without slowhttptest")
+    given = parser.parse_args()
+    notes = Console(stderr=True, highlight=False)
+    limits = CONTROLS[given.without] if given.without else ""
+    limits += f"\nmax_connections = {max(4_096, 5 * given.connections)}"
+    with tempfile.TemporaryDirectory(prefix="slowloris-") as folder:
+        done = asyncio.run(
+            run(
+                Path(folder),
+                Plan(connections=given.connections, alone_s=given.alone, limits=limits, tools=not given.own_only),
+                lambda text: notes.print(text),
+            )
+        )
+    table = Table()
+    for heading in (
+        "attack",
+        "connections",
+        "honest",
+        "refused",
+        "p99",
+        "alone",
+        "ratio",
+        "kept at most",
+        "memory",
+        "",
+    ):
+        table.add_column(heading, justify="left" if heading in ("attack", "") else "right")
+    for phase in done.phases:
+        table.add_row(
+            phase.name,
+            f"{phase.most_connections:,}",
+            f"{phase.requests:,}",
+            f"{phase.refused:,}",
+            f"{phase.p99_s * 1e3:.1f} ms",
+            f"{phase.alone_p99_s * 1e3:.1f} ms",
+            f"{phase.p99_s / phase.alone_p99_s:.2f}",
+            f"{phase.freed_s:.1f} s",
+            f"{phase.grown_bytes / 1e6:+.0f} MB",
+            "WRONG " + ", ".join(phase.wrong) if phase.wrong else "",
+        )
+        for kind, kept in phase.kept.items():
+            ends = ", ".join(f"{number:,} {status}" for status, number in sorted(kept.statuses.items()))
+            table.add_row(f"  {kind}", f"{kept.opened:,}", "", "", "", "", "", f"{kept.longest_s:.1f} s", "", ends)
+    out = Console(highlight=False, width=max(140, Console().width))
+    out.print(
+        f"{given.connections} connections of each kind; at most {MOST_TIMES:g} × alone, freed within {FREED_S:g} s"
+    )
+    out.print(table)
+    out.print(
+        f"{done.alone_requests:,} honest requests alone; {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
+    wrong = any(phase.wrong for phase in done.phases)
+    if wrong:
+        notes.print(done.log[-4_000:], markup=False)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
