@@ -1,7 +1,9 @@
 """The store inside: one server a directory, whoever starts it and however anyone ends."""
 
 import asyncio
+import contextlib
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -152,6 +154,41 @@ def test_never_two_servers(data: Path) -> None:
             for user in sorted(users, key=lambda user: user.child is not None):  # the starter last
                 await user.stop()
         await until(lambda: store_pids(data) == [])
+
+    asyncio.run(check())
+
+
+def test_two_gateways_in_a_race_of_crashes(data: Path) -> None:
+    """Of two processes on one directory one, or the server, or both, are killed at any moment while the other and a
+    newcomer want it. Never are there two servers, and nothing acknowledged is lost.
+
+    Eight rounds here; twenty, which take 13 s, were seen to hold."""
+    chance = random.Random(20)
+
+    async def check() -> None:
+        acknowledged: list[str] = []
+        async with using(data) as staying, partition_of(staying) as partition:
+            for number in range(8):
+                with holder(data) as other:
+                    if chance.random() < 0.5:  # it has the store, or has said that it attaches
+                        assert other.stdout is not None
+                        other.stdout.readline()
+                    await asyncio.sleep(chance.uniform(0, 0.1))
+                    await eventually(lambda number=number: partition.commit(event(f"{number}")))  # type: ignore[misc]  # bound now
+                    acknowledged.append(f"{number}")
+                    victim = chance.choice(["other", "server", "both"])
+                    if victim != "server":
+                        other.kill()
+                    if victim != "other":
+                        for pid in store_pids(data):
+                            with contextlib.suppress(ProcessLookupError):
+                                os.kill(pid, signal.SIGKILL)
+                    assert len(store_pids(data)) <= 1
+                    await eventually(partition.store.ping)
+                    assert len(store_pids(data)) == 1
+                    other.kill()
+            names = await eventually(partition.names)
+            assert names == acknowledged
 
     asyncio.run(check())
 

@@ -28,8 +28,9 @@ async def taken(partition: Partition, name: str) -> bool:
 
 def test_a_full_store_can_be_drained(store_kind: Kind) -> None:
     """At maxmemory commit is refused; lease, settle, park, dead letters and trim work, and with what they free commit
-    is taken again, by itself. The account adds up. (The control: without ``allow-oom`` in any of their scripts it fails.)
-    """
+    is taken again, by itself. The account adds up.
+
+    The control: without ``allow-oom`` in any one of their scripts this fails."""
     with running(store_kind) as full:
 
         async def check() -> None:
