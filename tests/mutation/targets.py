@@ -73,7 +73,7 @@ TARGETS: tuple[Target, ...] = (
     _lua("settle", "dead", "dead_letters", "settle_edges", "model"),
     _lua("settle", "lease", "settle_edges", "lease"),
     _lua("settle", "subscribe", "subscribe", "settle_edges"),
-    _lua("settle", "forget", "subscribe", "housekeeping"),
+    _lua("settle", "forget", "subscribers"),
     _lua("settle", "trim", "housekeeping"),
     Target(
         "settle",
