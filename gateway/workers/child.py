@@ -41,6 +41,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
 def main() -> int:
     """Run until told to stop; the exit code says why it could not."""
+    parent = os.getppid()
     orders = lifeline.instructions(Orders)
     try:
         place = Place(worker=orders.worker, workers=orders.workers, folder=Path(orders.folder))
@@ -55,6 +56,10 @@ def main() -> int:
     except GatewayError as error:
         sys.stderr.write(f"{error}\n")
         return exit_code_of(error)
+    finally:
+        if os.getppid() != parent:  # then nobody else takes the folder away
+            with contextlib.suppress(OSError):
+                Path(orders.folder).rmdir()
     return 0
 
 

@@ -6,6 +6,7 @@ is found out at once; one that hangs is waited for a short time. Both are named 
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -48,6 +49,9 @@ class _Reply(msgspec.Struct):
     """Why there is no answer."""
 
 
+_numbers = itertools.count()
+
+
 class Exchange:
     """One worker's end."""
 
@@ -58,29 +62,31 @@ class Exchange:
         self._place = place
         self._answers = answers
         self._server: asyncio.Server | None = None
-        self._inode = 0
-        self._path = _path(self._folder, place.worker)
+        self._path = self._folder / f"{place.worker}-{os.getpid()}-{next(_numbers)}.sock"
 
     async def start(self) -> None:
-        """Answer from now on, in the place of a worker of the same number that may still run."""
-        draft = self._path.with_suffix(f".{os.getpid()}")
+        """Answer from now on, in the place of a worker of the same number that may still run.
+
+        If that cannot be, the worker serves all the same: then it is one that does not answer.
+        """
         listening = socket.socket(socket.AF_UNIX)
-        listening.bind(os.fspath(draft))
-        listening.listen(64)
-        self._inode = draft.stat().st_ino
-        self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=MAX_LINE_BYTES)
-        draft.rename(self._path)
+        try:
+            listening.bind(os.fspath(self._path))
+            listening.listen(64)
+            self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=MAX_LINE_BYTES)
+            for other in self._sockets(self._place.worker):
+                if other != self._path:
+                    other.unlink(missing_ok=True)
+        except OSError as error:
+            listening.close()
+            log.error("workers.exchange", why=f"the other workers cannot ask this one: {error}")
 
     async def stop(self) -> None:
-        """Answer no longer. The socket goes with it, unless it is a successor's by now."""
-        if self._server is None:
-            return
-        self._server.close()
-        with contextlib.suppress(OSError):
-            if self._path.stat().st_ino == self._inode:
-                self._path.unlink()
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()  # the parent does it; if it was killed, the last worker
+        """Answer no longer. The socket goes with it."""
+        if self._server is not None:
+            self._server.close()
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     async def ask(
         self, what: str, kind: type[Answer], given: Any = None, *, within_s: float
@@ -101,8 +107,10 @@ class Exchange:
 
     async def _ask(self, number: int, what: str, kind: type[Answer], given: Any, within_s: float) -> Answer:
         async with asyncio.timeout(within_s):
-            path = os.fspath(_path(self._folder, number))
-            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES)
+            found = self._sockets(number)
+            if not found:
+                raise ConnectionRefusedError("it is not there")
+            reader, writer = await asyncio.open_unix_connection(os.fspath(found[-1]), limit=MAX_LINE_BYTES)
             try:
                 writer.write(msgspec.json.encode(_Question(what, given)) + b"\n")
                 line = await reader.readline()
@@ -130,6 +138,17 @@ class Exchange:
         finally:
             writer.close()
 
+    def _sockets(self, worker: int) -> list[Path]:
+        """Of a worker and those that had its number before, the latest last.
 
-def _path(folder: Path, worker: int) -> Path:
-    return folder / f"{worker}.sock"
+        Each has a name of its own, and none is renamed: what cleans folders of temporary files knows sockets in use by
+        the name they were made with.
+        """
+
+        def made(path: Path) -> float:
+            try:
+                return path.stat().st_mtime_ns
+            except OSError:  # it went meanwhile
+                return 0
+
+        return sorted(self._folder.glob(f"{worker}-*.sock"), key=made)

@@ -1,6 +1,7 @@
 """Questions between workers, on real sockets."""
 
 import asyncio
+import socket
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_all_others_are_asked_and_those_that_do_not_answer_are_named() -> None:
         assert found[1] == ["one", {"n": 1}]
         assert str(found[2]) == "the file has a mistake"
         assert isinstance(found[3], TimeoutError)
-        assert isinstance(found[4], FileNotFoundError)
+        assert isinstance(found[4], ConnectionRefusedError)
         assert sorted(found) == [1, 2, 3, 4]
         unknown = await asking.ask("other", list[Any], within_s=0.3)
         assert isinstance(unknown[1], RuntimeError)
@@ -66,7 +67,7 @@ def test_all_others_are_asked_and_those_that_do_not_answer_are_named() -> None:
 
 
 def test_a_successor_takes_the_place_and_keeps_it_when_the_one_before_ends() -> None:
-    """From its start the new one is asked; the old one takes nothing away when it stops; the last one tidies up."""
+    """From its start the new one is asked; the old one takes nothing away when it stops."""
 
     async def story(exchange: Callable[..., Exchange], folder: Path) -> None:
         asking, old, new = exchange(0), exchange(1, q=say("old")), exchange(1, q=say("new"))
@@ -78,7 +79,7 @@ def test_a_successor_takes_the_place_and_keeps_it_when_the_one_before_ends() -> 
         assert (await asking.ask("q", list[Any], within_s=1))[1] == ["new", None]
         await new.stop()
         assert isinstance((await asking.ask("q", list[Any], within_s=1))[1], OSError)
-        assert not folder.exists()
+        assert list(folder.iterdir()) == []
 
     play(story, workers=2)
 
@@ -90,12 +91,41 @@ def test_nonsense_on_the_socket_is_survived() -> None:
         asking, other = exchange(0), exchange(1, q=say("one"))
         await other.start()
         for nonsense in (b"", b"\n", b"{}\n", b'{"ask":5}\n', b"\xff\xfe\n", b'{"ask":"q"'):
-            reader, writer = await asyncio.open_unix_connection(str(folder / "1.sock"))
+            reader, writer = await asyncio.open_unix_connection(str(next(folder.iterdir())))
             writer.write(nonsense)
             writer.write_eof()
             assert len(await reader.read()) < 200
             writer.close()
         assert (await asking.ask("q", list[Any], within_s=1))[1] == ["one", None]
         await other.stop()
+
+    play(story, workers=2)
+
+
+def test_a_worker_without_a_folder_serves_all_the_same() -> None:
+    """Somebody took the folder away: nobody can ask it, and it is named as one that does not answer."""
+
+    async def story(exchange: Callable[..., Exchange], folder: Path) -> None:
+        folder.rmdir()
+        asking, other = exchange(0), exchange(1, q=say("one"))
+        await other.start()
+        assert isinstance((await asking.ask("q", list[Any], within_s=1))[1], OSError)
+        await other.stop()
+
+    play(story, workers=2)
+
+
+def test_one_that_was_killed_is_not_there() -> None:
+    """Its socket stays behind and refuses at once; its successor takes the socket away."""
+
+    async def story(exchange: Callable[..., Exchange], folder: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(folder / "1-99-0.sock"))
+        asking, successor = exchange(0), exchange(1, q=say("next"))
+        assert isinstance((await asking.ask("q", list[Any], within_s=1))[1], ConnectionRefusedError)
+        await successor.start()
+        assert len(list(folder.iterdir())) == 1
+        assert (await asking.ask("q", list[Any], within_s=1))[1] == ["next", None]
+        await successor.stop()
 
     play(story, workers=2)
