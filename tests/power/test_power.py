@@ -7,6 +7,7 @@ import asyncio
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,10 +39,14 @@ class Disk:
         self.disk.mkdir()
         self.env: Mapping[str, str] = environment(shim, self.disk, self.undo)
 
-    def run(self, *lines: str) -> None:
-        """Run Python statements on it; the process is dead when this returns, as after SIGKILL."""
+    def run(self, *lines: str) -> str:
+        """Run Python statements on it: what they print. The process is dead when this returns, as after SIGKILL."""
         text = "\n".join(("import os", f"os.chdir({str(self.disk)!r})", *lines, "os.kill(os.getpid(), 9)"))
-        subprocess.run([sys.executable, "-c", text], env={**os.environ, **self.env}, check=False, capture_output=True)
+        done = subprocess.run(
+            [sys.executable, "-c", text], env={**os.environ, **self.env}, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        return done.stdout
 
     def cut(self, chance: random.Random | None = None) -> Cut:
         """The power goes."""
