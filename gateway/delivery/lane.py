@@ -123,6 +123,7 @@ class Lane:
         self._is_unsure = False
         """With order by key, when it may be sent to again: nothing goes before it is known what an operator retried."""
         self._stopped = asyncio.Event()
+        self._handed_back = False
         self._tasks: list[asyncio.Task[None]] = []
         self.lost = self.defect = None
 
@@ -172,6 +173,7 @@ class Lane:
         if running:
             await asyncio.wait(running, timeout=grace_s * ATTEMPTS_PART)
         self._hand_back()
+        self._handed_back = True
         for task in self._tasks[1:]:
             task.cancel()
         self._settler.stir()
@@ -376,7 +378,8 @@ class Lane:
     # Settling
 
     async def _settle_forever(self) -> None:
-        await self._settler.run(stopped=self._stopped, is_last=lambda: not self._workers)
+        # The last attempt may end before what waits is handed back: that is to be settled, too.
+        await self._settler.run(stopped=self._stopped, is_last=lambda: self._handed_back and not self._workers)
 
     async def _on_settled(self, changes: list[Change], of_parked: list[Change], freed: list[str]) -> None:
         for change in of_parked:  # one parked as in flight just now is still in hand
