@@ -119,6 +119,7 @@ class Gateway:
         concurrency: int = 64,
         beside: "Gateway | None" = None,
         neighbours: Mapping[str, str] | None = None,
+        workers: int = 1,
     ) -> None:
         """Start it on the store in ``directory/data``, which may hold data of an earlier one.
 
@@ -133,7 +134,7 @@ class Gateway:
         config = write_config(directory, self.data, sink_url=sink_url, concurrency=concurrency, neighbours=neighbours)
         self.started_s = time.monotonic()
         self.child = Child(
-            serve_command(config, role),
+            serve_command(config, role, workers),
             log=directory / "gateway.log",
             cores=None if cores is None else cores.measured,
             env=_ENVIRONMENT,
@@ -269,12 +270,24 @@ class _Ready(msgspec.Struct, frozen=True):
         return int(self.listen.rpartition(":")[2])
 
 
-def serve_command(config: Path, role: str) -> list[str]:
+def serve_command(config: Path, role: str, workers: int = 1) -> list[str]:
     """The command line, with the ``gateway`` beside this Python, on any free loopback port."""
     command = Path(sys.executable).with_name("gateway")
     if not os.access(command, os.X_OK):
         raise BenchError("no gateway command beside this Python; run make setup and use .venv/bin/python -m bench")
-    return [str(command), "serve", "--config", str(config), "--listen", "127.0.0.1:0", "--role", role, "--json"]
+    several = ["--workers", str(workers)] if workers > 1 else []
+    return [
+        str(command),
+        "serve",
+        "--config",
+        str(config),
+        "--listen",
+        "127.0.0.1:0",
+        "--role",
+        role,
+        "--json",
+        *several,
+    ]
 
 
 def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:

@@ -1,10 +1,11 @@
 """The budgets, in the order of the design. A row more is a module more and a line here."""
 
 from bench.measuring import Row
-from bench.rows import acknowledge, crowd, delivery, end_to_end, intake, neighbours, start, waiting
+from bench.rows import acknowledge, crowd, delivery, end_to_end, intake, neighbours, start, waiting, workers
 
 ROWS: tuple[Row, ...] = (
     intake.ROW,
+    workers.ROW,
     delivery.ROW,
     end_to_end.ONE,
     end_to_end.TWO,

@@ -81,6 +81,10 @@ def _draw(found: dict[str, Any]) -> None:
         f"store  {clean(store['kind'])} {clean(store['server'])}, durability {clean(store['durability'])}, "
         f"{store['log_entries']} events in {_mebibytes(store['log_bytes'])} of {_mebibytes(store['retention_bytes'])}"
     )
+    if len(found["workers"]) > 1:
+        pids = ", ".join("does not answer" if each["pid"] is None else str(each["pid"]) for each in found["workers"])
+        is_whole = all(each["pid"] is not None for each in found["workers"])
+        out.print(f"workers  {pids}", style="" if is_whole else "red")
     for problem in found["problems"]:
         line = Text("\n" + clean(problem["what"]), "red" if problem["severity"] == "bad" else "yellow")
         if problem["command"] not in (None, "gateway status"):  # that is what was just run
