@@ -1,4 +1,20 @@
-"""The one way from bytes to JSON values. Its only failure is ``Unreadable``."""
+"""The one way from bytes to JSON values. Its only failure is ``Unreadable``.
+
+What a body may hold, and what becomes of it (a verified body that is unreadable is kept, in quarantine):
+
+===================================  ===============================================================================
+UTF-8, without a byte order mark     else unreadable; so are surrogates written as bytes
+deep nesting                         up to ``MAX_DEPTH``
+many objects and arrays              up to ``MAX_CONTAINERS``: a megabyte of ``{}`` would hold up everybody for 0.3 s
+doubled keys                         the last one wins
+integers                             exact, up to 4 300 digits; longer ones are unreadable
+other numbers                        as doubles; too large for one: unreadable; too small: 0
+controls that are escaped            as they are; who shows or forwards them escapes them again
+controls that are not escaped        unreadable, as RFC 8259 has it
+half a surrogate pair                unreadable: no UTF-8 could be written for it
+NaN, comments, trailing commas …     unreadable
+===================================  ===============================================================================
+"""
 
 from typing import Any
 
@@ -6,6 +22,9 @@ import msgspec
 
 MAX_DEPTH = 128
 """How deep a body may nest. Deeper is no event of any provider, and would trouble whoever reads it after us."""
+
+MAX_CONTAINERS = 100_000
+"""How many objects and arrays a body may hold (brackets in its texts count as well)."""
 
 
 class Unreadable(ValueError):
@@ -19,6 +38,10 @@ def decode_json(body: bytes) -> Any:
     another value than the one that was mapped. msgspec raises four different things for bad bytes (its own error,
     ``UnicodeDecodeError``, ``RecursionError``, ``ValueError`` for integers of thousands of digits): here one.
     """
+    # Counting brackets costs nothing against reading.
+    brackets = body.count(b"{") + body.count(b"[")
+    if brackets > MAX_CONTAINERS:
+        raise Unreadable(f"the body has more than {MAX_CONTAINERS} objects and arrays")
     try:
         value = msgspec.json.decode(body)
     except UnicodeDecodeError:
@@ -27,8 +50,7 @@ def decode_json(body: bytes) -> Any:
         raise Unreadable(f"the body nests deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:  # msgspec.DecodeError is one; so is the limit on digits
         raise Unreadable(f"the body is not JSON: {error}") from None
-    # Counting brackets costs nothing against walking; few bodies have more than MAX_DEPTH of them.
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    if brackets > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise Unreadable(f"the body nests deeper than {MAX_DEPTH} levels")
     return value
 

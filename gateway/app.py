@@ -113,7 +113,7 @@ class Gateway:
         ]
         self.key_fetcher = KeyFetcher(monotonic=time.monotonic, **_key_host(dict(os.environ)))
         self.endpoint = Endpoint(
-            _inlets(config),
+            _inlets(config, place.workers),
             self.committers,
             self.key_fetcher,
             wall_ms=wall_ms,
@@ -161,7 +161,7 @@ class Gateway:
         self.reloader = Reloader(
             config,
             read=lambda: load(config.path, os.environ),
-            replace_sources=lambda wanted: self.endpoint.replace(_inlets(wanted)),
+            replace_sources=lambda wanted: self.endpoint.replace(_inlets(wanted, place.workers)),
             replace_tokens=lambda wanted: self.access.replace(self._tokens(wanted)),
             replace_subscribers=self.roster.use_file,
             tell=self._tell_reload,
@@ -443,11 +443,11 @@ def _limits(config: Config) -> Limits:
     )
 
 
-def _inlets(config: Config) -> dict[str, Inlet]:
-    return {name: _inlet(config, name, source) for name, source in config.sources.items()}
+def _inlets(config: Config, workers: int) -> dict[str, Inlet]:
+    return {name: _inlet(config, name, source, workers) for name, source in config.sources.items()}
 
 
-def _inlet(config: Config, name: str, settings: SourceSettings) -> Inlet:
+def _inlet(config: Config, name: str, settings: SourceSettings, workers: int) -> Inlet:
     found = find(settings.adapter, config.path.parent)
     broken = settings.broken or (found.reason if isinstance(found, BrokenAdapter) else "")
     adapter = None if broken or isinstance(found, BrokenAdapter) else found
@@ -461,7 +461,7 @@ def _inlet(config: Config, name: str, settings: SourceSettings) -> Inlet:
         adapter=adapter,
         broken=broken,
         seen_ttl_s=int(remembered_s),
-        rate_per_s=settings.rate_per_s,
+        rate_per_s=settings.rate_per_s / workers if settings.rate_per_s else None,  # each has its share
     )
 
 
