@@ -168,6 +168,7 @@ def test_somebody_is_read_from_an_address_or_an_object() -> None:
         role="business", id="7", name="N", email="e@example.com"
     )
     assert party({"phone": "+34600111222"}, "agent") == Party(role="agent", id="+34600111222", phone="+34600111222")
+    assert party({"id": 7, "phone": "+34600111222"}, "agent") == Party(role="agent", id="7", phone="+34600111222")
     assert party({"phone": 5, "phone_number": "+34600111222"}, "agent") == Party(role="agent", id="5")
     assert party({"phone_number": "34600111222", "id": ""}, "agent") == Party(role="agent", id="34600111222")
     assert party({}, "customer") is UNSET

@@ -56,11 +56,11 @@ TARGETS: tuple[Target, ...] = (
     _adapter("generic_chat", "verify", "_address"),
     Target("dedupe", "schemas/event.py", ("tests/schemas/test_event_id.py",), frozenset({"event_id"})),
     Target("dedupe", "gateway/intake/pipeline.py", ("tests/intake/test_pipeline.py",)),
-    _lua("dedupe", "commit", "commit", "ledger", "model"),
+    _lua("dedupe", "commit", "commit", "commit_edges", "model"),
     Target(
         "dedupe",
         "gateway/store/log.py",
-        ("tests/store/test_commit.py", "tests/intake/test_committer.py"),
+        ("tests/store/test_commit.py", "tests/store/test_commit_edges.py", "tests/intake/test_committer.py"),
         frozenset({"next_batch", "commit"}),
     ),
     Target(

@@ -1,0 +1,230 @@
+"""What a commit leaves in the store: each number, each byte, each lifetime, also where the server refuses."""
+
+import asyncio
+
+import pytest
+from redis.exceptions import ResponseError
+
+from gateway.errors import StoreError, StoreUnavailable
+from gateway.store import log as log_module
+from gateway.store.log import COMMITTER_TTL_S
+from gateway.store.quarantine import KeptRequests
+from tests.store.partition import SOURCE, Partition, event, kept
+from tests.support.stores import StoreServer
+
+
+async def state(partition: Partition) -> dict[str, int]:
+    """The partition's counters."""
+    flat = await partition.store.call("HGETALL", partition.keys.state)
+    return {name.decode(): int(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def test_a_batch_leaves_its_counts_and_nothing_else(server: StoreServer) -> None:
+    """Terms that are zero are not written; bytes are those of event and raw; counts of one name add up."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            one, two = event("a", source="one", pad_bytes=10), event("b", source="two", pad_bytes=3)
+            counts = [("one", "accepted", 2), ("one", "accepted", 3), ("two", "ignored", 1)]
+            assert await partition.commit(one, two, one, counts=counts) == [1, 2, 0]
+            size = sum(len(each.event_json) + len(each.raw_json) for each in (one, two))
+            assert await state(partition) == {
+                "seq": 2,
+                "log_bytes": size,
+                "q:one:accepted": 5,
+                "q:two:ignored": 1,
+                "e:one:logged": 1,
+                "e:one:duplicate": 1,
+                "e:one:produced": 2,
+                "e:two:logged": 1,
+                "e:two:produced": 1,
+            }
+            assert await partition.commit(two, counts=[]) == [0]
+            assert await state(partition) == {
+                "seq": 2,
+                "log_bytes": size,
+                "q:one:accepted": 5,
+                "q:two:ignored": 1,
+                "e:one:logged": 1,
+                "e:one:duplicate": 1,
+                "e:one:produced": 2,
+                "e:two:logged": 1,
+                "e:two:duplicate": 1,
+                "e:two:produced": 2,
+            }
+
+    asyncio.run(check())
+
+
+def test_marks_and_replies_live_as_long_as_they_were_told(server: StoreServer) -> None:
+    """A mark holds the number of its entry for its own time, the committer's last reply for a day."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            await partition.commit(event("a", seen_ttl_s=100), event("b", seen_ttl_s=200))
+            for name, seq, ttl_s in (("a", b"1", 100), ("b", b"2", 200)):
+                key = f"{partition.keys.seen_prefix}evt_{name}"
+                assert await store.call("GET", key) == seq
+                assert ttl_s - 2 <= await store.call("TTL", key) <= ttl_s
+            assert await partition.commit(event("a", seen_ttl_s=999)) == [0]
+            assert await store.call("TTL", f"{partition.keys.seen_prefix}evt_a") <= 100, "a duplicate renews nothing"
+            (committer,) = await store.call("KEYS", f"{partition.keys.committer_prefix}*")
+            assert await store.call("GET", committer) == b"2:0"
+            assert COMMITTER_TTL_S - 2 <= await store.call("TTL", committer) <= COMMITTER_TTL_S
+
+    asyncio.run(check())
+
+
+def test_an_entry_is_the_event_and_its_raw(server: StoreServer) -> None:
+    """Under its sequence number, in these two fields, of each event its own."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            events = [event("a", pad_bytes=1), event("b", pad_bytes=2), event("c", pad_bytes=3)]
+            await partition.commit(*events)
+            entries = await store.call("XRANGE", partition.keys.log, "-", "+")
+            assert [(entry_id, *fields) for entry_id, fields in entries] == [
+                (b"%d-0" % seq, b"e", each.event_json, b"r", each.raw_json) for seq, each in enumerate(events, 1)
+            ]
+
+    asyncio.run(check())
+
+
+def test_everything_of_one_batch_finds_its_place(server: StoreServer) -> None:
+    """Several events, quarantined and rejected requests at once, each with its own body and words."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            quarantined = tuple(kept(body, f"q{body.decode()}") for body in (b"1", b"22", b"333"))
+            rejected = tuple(kept(body, f"r{body.decode()}") for body in (b"4", b"55"))
+            sequence = await partition.commit(event("a"), event("b"), quarantined=quarantined, rejected=rejected)
+            assert sequence == [1, 2]
+            for shelf, wanted in (("quarantine", quarantined), ("rejected", rejected)):
+                found = await KeptRequests(store, partition.keys, shelf).list(None, 10)  # type: ignore[arg-type]  # its two names
+                assert [(each.body, each.meta) for each in found] == [
+                    (each.body, each.meta) for each in reversed(wanted)
+                ]
+            stored = await store.call("XRANGE", partition.keys.rejected, "-", "+")
+            size = sum(len(fields[1]) + len(fields[3]) for _, fields in stored)
+            assert (await state(partition))["rejected_bytes"] == size
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("spare", "left"), [(-1, [b"b"]), (0, [b"b", b"a"]), (1, [b"b", b"a"])])
+def test_the_cap_of_the_rejected_holds_to_the_byte(
+    server: StoreServer, monkeypatch: pytest.MonkeyPatch, spare: int, left: list[bytes]
+) -> None:
+    """What fits exactly stays; one byte more, and the oldest goes, and only that."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            await partition.commit(rejected=(kept(b"a"),))
+            one = (await state(partition))["rejected_bytes"]
+            monkeypatch.setattr(log_module, "REJECTED_CAP_BYTES", 2 * one + spare)
+            await partition.commit(rejected=(kept(b"b"),))
+            found = await KeptRequests(store, partition.keys, "rejected").list(None, 10)
+            assert [each.body for each in found] == left
+            assert (await state(partition))["rejected_bytes"] == len(left) * one
+
+    asyncio.run(check())
+
+
+def test_a_counter_that_is_wrong_ends_no_batch(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody emptied the rejected by hand: the counter says more than is there, and the batch is committed."""
+    monkeypatch.setattr(log_module, "REJECTED_CAP_BYTES", 100)
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            await store.call("HSET", partition.keys.state, "rejected_bytes", 1_000_000)
+            assert await partition.commit(event("a"), rejected=(kept(b"r"),)) == [1]
+            assert await store.call("XLEN", partition.keys.rejected) == 0
+
+    asyncio.run(check())
+
+
+def test_a_refusal_before_anything_is_in_writes_nothing(server: StoreServer) -> None:
+    """The first batch of all: neither a number nor a count, and the committer has no reply to repeat."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            with pytest.raises(ResponseError, match=r"^the id of an event was refused: .*invalid expire"):
+                await partition.commit(event("a", seen_ttl_s=0), quarantined=(kept(b"q"),), number=1)
+            assert await state(partition) == {}
+            await store.call("XADD", partition.keys.log, "3-5", "e", "{}", "r", "{}")
+            with pytest.raises(StoreUnavailable, match="the log refused entry 1: "):
+                await partition.commit(event("a"), number=1)
+            assert await state(partition) == {}
+            assert await store.call("KEYS", f"{partition.keys.seen_prefix}*") == []
+            assert await store.call("KEYS", f"{partition.keys.committer_prefix}*") == []
+
+    asyncio.run(check())
+
+
+def test_what_went_in_before_a_refusal_is_counted(server: StoreServer) -> None:
+    """Of the events before the refused one, each with its term; of the batch's requests none."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            await partition.commit(event("z"))
+            before = await state(partition)
+            with pytest.raises(ResponseError, match="invalid expire"):
+                await partition.commit(event("z"), event("a"), event("b", seen_ttl_s=0))
+            size = len(event("a").event_json) + len(event("a").raw_json)
+            assert await state(partition) == {
+                **before,
+                "seq": 2,
+                "log_bytes": before["log_bytes"] + size,
+                f"e:{SOURCE}:logged": 2,
+                f"e:{SOURCE}:duplicate": 1,
+                f"e:{SOURCE}:produced": 3,
+            }
+            await store.call("XADD", partition.keys.log, "3-5", "e", "{}", "r", "{}")
+            with pytest.raises(StoreUnavailable, match="the log refused entry 3: "):
+                await partition.commit(event("a"), event("c"))
+            assert (await state(partition))["seq"] == 2
+            assert (await state(partition))[f"e:{SOURCE}:duplicate"] == 2
+
+    asyncio.run(check())
+
+
+def test_numbers_of_batches_go_up_and_are_compared_as_numbers(server: StoreServer) -> None:
+    """The same again is answered, the one before is too late, however many digits they have."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            assert [partition.log.next_batch() for _ in range(3)] == [1, 2, 3]
+            assert await partition.commit(event("a"), event("b"), number=9) == [1, 2]
+            assert await partition.commit(event("a"), event("b"), number=9) == [1, 2]
+            assert await partition.commit(event("a"), event("c"), number=10) == [0, 3]
+            with pytest.raises(ResponseError, match="LATE batch 10 was here before"):
+                await partition.commit(event("a"), number=9)
+            assert await partition.commit(number=11, counts=[(SOURCE, "ignored", 1)]) == []
+            assert await partition.commit(number=11, counts=[(SOURCE, "ignored", 1)]) == []
+            assert (await state(partition))[f"q:{SOURCE}:ignored"] == 1
+
+    asyncio.run(check())
+
+
+def test_an_answer_that_does_not_fit_is_a_defect_and_no_success(server: StoreServer) -> None:
+    """Somebody wrote another reply into the committer's key: nobody is told a number that is not theirs."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            await partition.commit(event("a"), number=1)
+            (committer,) = await store.call("KEYS", f"{partition.keys.committer_prefix}*")
+            await store.call("SET", committer, "2:7,8")
+            with pytest.raises(StoreError, match="a batch of 1 events was answered with 2 numbers"):
+                await partition.commit(event("b"), number=2)
+
+    asyncio.run(check())
