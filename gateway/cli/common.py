@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from enum import IntEnum
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gateway.controls import escape_controls
 from gateway.errors import ConfigError, NotDurable, StoreMismatch, StoreUnavailable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gateway.config import Config
-
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,14 +77,6 @@ def print_json(value: Any) -> None:
     """One object on one line of stdout, at once: whoever reads a pipe must not wait for a full buffer."""
     sys.stdout.write(escape_controls(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + "\n")
     sys.stdout.flush()
-
-
-def escape_controls(text: str) -> str:
-    r"""Control characters, and those that turn the direction of writing, as ``\uXXXX``: valid inside JSON's strings.
-
-    Bodies come from outside, and a terminal obeys what it is shown. Newlines and tabs are written so as well.
-    """
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def console(*, stderr: bool = False) -> "Console":

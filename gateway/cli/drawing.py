@@ -11,7 +11,7 @@ from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.common import escape_controls
+from gateway.controls import escape_controls
 from gateway.simulator.painting import FAMILY_STYLES
 
 SHORT_ID = 12

@@ -16,8 +16,8 @@ import pytest
 
 from adapters.registry import names
 from gateway.cli import VERBS, load_verb
-from gateway.cli.common import escape_controls
 from gateway.config import load
+from gateway.controls import escape_controls
 from gateway.delivery.signing import public_key
 from tests.cli.running import GATEWAY, run, run_process
 

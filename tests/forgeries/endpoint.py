@@ -19,9 +19,9 @@ ANSWER_S = 20.0
 _UNSENDABLE = frozenset(b"\r\n\0")
 
 
-def config() -> str:
+def config(log_level: str = "warning") -> str:
     """The configuration of these sources."""
-    lines = ["[gateway]", 'log_level = "warning"', "[store]", 'url = "embedded:./data"']
+    lines = ["[gateway]", f'log_level = "{log_level}"', "[store]", 'url = "embedded:./data"']
     for name, (adapter, source, _) in sources().items():
         if name not in SERVED:
             continue

@@ -195,12 +195,12 @@ def _now_ms() -> int:
 
 
 @contextlib.contextmanager
-def serving(more: str = "") -> Iterator[GatewayProcess]:
+def serving(more: str = "", log_level: str = "warning") -> Iterator[GatewayProcess]:
     """A gateway of our own, which is gone afterwards. ``more``: further lines of its configuration."""
     with tempfile.TemporaryDirectory(prefix="gateway-hostile-") as name:
         folder = Path(name)
         (folder / "flex.pem").write_bytes(rsa_keys("flexengage").public)
-        (folder / "gateway.toml").write_text(config() + CONFIG + more)
+        (folder / "gateway.toml").write_text(config(log_level) + CONFIG + more)
         with gateway(folder, {**environment(), "HIDDEN": HIDDEN_SOURCE.secrets[0].decode()}) as running:
             yield running
 

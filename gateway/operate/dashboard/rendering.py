@@ -10,6 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from markupsafe import Markup, escape
 
+from gateway.controls import escape_controls
 from gateway.operate.access import Identity
 from gateway.operate.refusals import explain
 from gateway.operate.status import duration
@@ -37,9 +38,9 @@ def static(name: str) -> bytes:
 def page(
     template: str, *, status_code: int = 200, headers: dict[str, str] | None = None, **values: Any
 ) -> Response[str]:
-    """A page. Values are text: whatever they hold is escaped."""
+    """A page. Values are text: whatever they hold is escaped, and control characters are written out."""
     return Response(
-        _ENVIRONMENT.get_template(template).render(**values),
+        escape_controls(_ENVIRONMENT.get_template(template).render(**values), keep_layout=True),
         status_code=status_code,
         media_type="text/html",
         headers={**HEADERS, **(headers or {})},
