@@ -34,7 +34,19 @@ class Message(msgspec.Struct, frozen=True):
 class Provider:
     """Sends to wherever ``port`` says the gateway is (``None``: nowhere now)."""
 
-    def __init__(self, *, rate: float, first: int, port: Callable[[], int | None]) -> None:
+    def __init__(
+        self,
+        *,
+        rate: float,
+        first: int,
+        port: Callable[[], int | None],
+        make: "Callable[[int], Message] | None" = None,
+        heard: Callable[[float, str], None] = lambda _sent_s, _status: None,
+    ) -> None:
+        """``make`` makes the messages, else ``make_message``; ``heard`` is told of each 200: when its request was sent,
+        and the event's status."""
+        self._make_message = make or make_message
+        self._heard = heard
         self._rate = rate
         self._next = first
         self._port = port
@@ -93,6 +105,7 @@ class Provider:
                         return
                     await asyncio.sleep(0.005)
                     continue
+                sent_s = time.monotonic()
                 try:
                     async with asyncio.timeout(ANSWER_S):
                         status, body = await link.ask(port, message.wire)
@@ -103,6 +116,7 @@ class Provider:
                     (event,) = json.loads(body)["events"]
                     assert event["id"] == message.event_id
                     self.acknowledged.setdefault(message.event_id, []).append(event["status"])
+                    self._heard(sent_s, event["status"])
                 else:
                     self.refused += 1
                     await asyncio.sleep(0.02)
@@ -121,7 +135,7 @@ class Provider:
             due = min(due, self._rate * PATIENCE_S - self.waiting)
             while due >= 1:
                 due -= 1
-                message = make_message(self._next)
+                message = self._make_message(self._next)
                 self._next += 1
                 self.messages[message.event_id] = message
                 self._fresh.append(message)

@@ -5,30 +5,44 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from tests.crashes.verdict import Delivered
 
+Mood = Literal["good", "busy", "hanging", "resetting", "breaking off", "redirecting"]
+"""What it does with an event, but for those it refuses by chance. Whoever does not answer 2xx has not taken it."""
+
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+ELSEWHERE = b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n"
+HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc"
 
 
 class Subscriber:
     """One of them."""
 
     def __init__(self, failing: float, chance: random.Random) -> None:
-        """``failing`` is the part of all attempts that is answered 503."""
-        self._failing = failing
+        """``failing`` is the part of all attempts that is answered 503; it may be changed."""
+        self.failing = failing
         self._chance = chance
         self.port = 0
         self.delivered: list[Delivered] = []
         self.refused = 0
+        self.mood: Mood = "good"
+        self.replayed = 0
+        """Deliberate repetitions that it took."""
 
-    def answer(self, event_id: str) -> bytes:
-        """Take an event, or not."""
-        if self._failing and self._chance.random() < self._failing:
+    def answer(self, event_id: str, *, replay: bool = False) -> bytes | None:
+        """Take an event, or not; ``None``: say nothing."""
+        if self.mood != "good" or (self.failing and self._chance.random() < self.failing):
             self.refused += 1
-            return BUSY
-        self.delivered.append(Delivered(time.monotonic(), event_id))
+            if self.mood == "hanging":
+                return None
+            return {"redirecting": ELSEWHERE, "resetting": b"", "breaking off": HALF}.get(self.mood, BUSY)
+        if replay:
+            self.replayed += 1
+        else:
+            self.delivered.append(Delivered(time.monotonic(), event_id))
         return OK
 
 
@@ -57,7 +71,13 @@ class _Connection(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
-            self._transport.write(self._subscriber.answer(_header(head, b"webhook-id").decode()))
+            replay = b"\r\ngateway-replay:" in head
+            answer = self._subscriber.answer(_header(head, b"webhook-id").decode(), replay=replay)
+            if answer is not None:
+                self._transport.write(answer)
+            if answer in (b"", HALF):
+                self._transport.abort()
+                return
 
 
 def _header(head: bytes, name: bytes) -> bytes:

@@ -48,6 +48,10 @@ class Facts(msgspec.Struct, kw_only=True):
     unaccounted: int
     unaccounted_after_deletion: int
     """The same after one entry of the log was deleted."""
+    unwanted: dict[str, set[str]] = {}
+    """Subscriber → events that are not for it."""
+    spans_s: list[tuple[float, float]] = []
+    """From when to when something was away or standing still, which explains a repetition as a kill does."""
 
 
 class Line(NamedTuple):
@@ -83,11 +87,13 @@ def judge(facts: Facts) -> list[Line]:
     ]
     for name, deliveries in sorted(facts.delivered.items()):
         took = {each.event_id for each in deliveries}
-        repeated, unexplained = repeats(deliveries, facts.kills_s)
+        unwanted = facts.unwanted.get(name, set())
+        repeated, unexplained = repeats(deliveries, [*facts.spans_s, *((at_s, at_s) for at_s in facts.kills_s)])
         lines += [
             Line(f"{name}: delivered", len(deliveries), wrong=not deliveries),
-            _none(f"{name}: acknowledged, not delivered", facts.acknowledged.keys() - took),
+            _none(f"{name}: acknowledged, not delivered", facts.acknowledged.keys() - took - unwanted),
             _none(f"{name}: delivered, never sent", took - facts.sent),
+            _none(f"{name}: delivered, and not for it", took & unwanted),
             Line(f"{name}: delivered again around a kill", repeated, wrong=False),
             _none(f"{name}: delivered again without a kill", unexplained),
         ]
@@ -106,8 +112,9 @@ def judge(facts: Facts) -> list[Line]:
     return lines
 
 
-def repeats(deliveries: Sequence[Delivered], kills_s: Sequence[float]) -> tuple[int, set[str]]:
-    """How many deliveries were repetitions that a kill explains, and the events repeated without one."""
+def repeats(deliveries: Sequence[Delivered], spans_s: Sequence[tuple[float, float]]) -> tuple[int, set[str]]:
+    """How many deliveries were repetitions that a kill (a span of no length) or another trouble explains, and the
+    events repeated without one."""
     last_s: dict[str, float] = {}
     explained, unexplained = 0, set()
     for at_s, event_id in deliveries:
@@ -115,7 +122,7 @@ def repeats(deliveries: Sequence[Delivered], kills_s: Sequence[float]) -> tuple[
         last_s[event_id] = at_s
         if before_s is None:
             continue
-        if any(before_s - BEFORE_KILL_S <= kill_s <= at_s for kill_s in kills_s):
+        if any(before_s - BEFORE_KILL_S <= end_s and start_s <= at_s for start_s, end_s in spans_s):
             explained += 1
         else:
             unexplained.add(event_id)
