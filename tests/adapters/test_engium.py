@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from adapters.contract import Source, Unmappable
+from adapters.contract import NotProven, Source, Unmappable
 from adapters.engium import ADAPTER
 from adapters.proving import sign_hmac
 from tests.adapters.support import NOW_MS, data, draft, method, refusal, request, verified
@@ -74,6 +74,29 @@ NOW_S = NOW_MS // 1_000
 def test_another_signed_time_is_refused(header: str) -> None:
     """Changed, doubled, missing, or not of the form at all."""
     assert refusal(ADAPTER, request(BODY, {"x-engium-signature": header.encode()}), TIMED)
+
+
+@pytest.mark.parametrize(
+    ("digits", "why"), [(12, "15 minutes"), (13, "is not t=<seconds>"), (5_000, "is not t=<seconds>")]
+)
+def test_a_signed_time_has_twelve_digits_at_most(digits: int, why: str) -> None:
+    """Also under a signature that holds: a number of thousands of digits is not even read."""
+    time = "9" * digits
+    signature = sign_hmac(f"{time}.".encode() + BODY, SOURCE, "sha256")
+    assert why in refusal(ADAPTER, request(BODY, {"x-engium-signature": f"t={time},v1={signature}"}), TIMED)
+
+
+@pytest.mark.parametrize(
+    ("away_ms", "counts"), [(900_000, True), (-900_000, True), (900_001, False), (-900_001, False)]
+)
+def test_a_signed_time_counts_for_fifteen_minutes_to_the_millisecond(away_ms: int, counts: bool) -> None:
+    """Either way: clocks differ."""
+    asked, now_ms = request(BODY, {"x-engium-signature": _timed(NOW_S)}), NOW_S * 1_000 + away_ms
+    if counts:
+        assert ADAPTER.verify(asked, TIMED, {}, now_ms).method == "hmac-sha256"
+    else:
+        with pytest.raises(NotProven, match="15 minutes"):
+            ADAPTER.verify(asked, TIMED, {}, now_ms)
 
 
 def test_the_form_with_a_time_is_off_by_default() -> None:

@@ -90,6 +90,14 @@ def test_keys_come_from_nowhere_else(url: str) -> None:
     assert "key host" in refusal(ADAPTER, _asking_for(url), SOURCE, {url: PUBLIC})
 
 
+def test_a_key_url_has_a_length() -> None:
+    """2,048 bytes are enough for any; one more is refused before it is fetched."""
+    longest = f"{PRODUCTION}/".ljust(2_048, "k")
+    assert ADAPTER.key_wanted(_asking_for(longest), SOURCE) == longest
+    with pytest.raises(NotProven, match="key host"):
+        ADAPTER.key_wanted(_asking_for(f"{longest}k"), SOURCE)
+
+
 def test_the_test_host_counts_in_the_test_environment_only() -> None:
     """A test key must not prove production's events."""
     asked = _asking_for(f"{TEST}/k.pem")

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,7 @@ def test_a_pin_knows_nothing_before_the_first_look_up() -> None:
             clock, name = Clock(), Name("1.1.1.1")
             clock.advance(start_s - clock.monotonic())
             pin = pin_of(name, clock)
+            pin.doubt()  # of what is not known yet
             assert pin.fresh() is None
             assert name.asked == 0
             assert (await pin.target()).host == "hooks.example"
@@ -255,6 +257,21 @@ def test_a_look_up_that_nobody_waits_for_any_more_ends_quietly(
         assert threads[-1].daemon, "the process may end while a name server hangs"
     assert failures == []
     assert caplog.text == ""
+
+
+def test_the_guard_needs_no_rights_to_know_its_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks by binding, as a user who may not have the ports below 1,024."""
+
+    class UsersSocket(socket.socket):
+        def bind(self, address: Any) -> None:
+            if 0 < address[1] < 1_024:
+                raise PermissionError
+            super().bind(address)
+
+    monkeypatch.setattr(socket, "socket", UsersSocket)
+    guard = Guard(resolve=Name("127.0.0.1"), own=((None, 443),))
+    with pytest.raises(TargetRefused, match="gateway itself"):
+        asyncio.run(guard.target(HOOKS, (ip_network("127.0.0.0/8"),)))
 
 
 @pytest.mark.parametrize("url", ["https:///", "https://?x=1", "http://#f"])

@@ -55,7 +55,12 @@ TARGETS: tuple[Target, ...] = (
     _adapter("aivo_engage", "verify"),
     _adapter("generic_chat", "verify", "_address"),
     Target("dedupe", "schemas/event.py", ("tests/schemas/test_event_id.py",), frozenset({"event_id"})),
-    Target("dedupe", "gateway/intake/pipeline.py", ("tests/intake/test_pipeline.py",)),
+    Target(
+        "dedupe",
+        "gateway/intake/pipeline.py",
+        ("tests/intake/test_pipeline.py",),
+        frozenset({"receive", "understand", "_items", "request_id"}),
+    ),
     _lua("dedupe", "commit", "commit", "commit_edges", "model"),
     Target(
         "dedupe",
