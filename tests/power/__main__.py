@@ -55,6 +55,7 @@ def main() -> int:
 def of_cuts(found: Outcome) -> list[tuple[str, int]]:
     """What the cuts took."""
     return [
+        ("answered 200 from the spool", found.spooled),
         ("cuts that took something", sum(each.changes + each.names > 0 for each in found.cuts)),
         ("changes of files undone", sum(each.changes for each in found.cuts)),
         ("bytes taken, none of them promised", sum(each.lost_bytes for each in found.cuts)),
