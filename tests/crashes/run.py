@@ -228,7 +228,7 @@ class Run:
     async def _look(self, pending: int) -> Facts:
         store = Store(StoreSettings(url="embedded:"), f"unix://{socket_path(self._folder / 'data')}")
         try:
-            log = await _read_log(store)
+            log = await read_log(store, Keys("0"))
             acknowledged = sorted(self._provider.acknowledged)
             chosen = self._chance.sample(acknowledged, min(SAMPLE, len(acknowledged)))
             resent = await self._provider.resend(chosen)
@@ -254,8 +254,9 @@ class Run:
         )
 
 
-async def _read_log(store: Store) -> list[Logged]:
-    log, after = PartitionLog(store, Keys("0")), 0
+async def read_log(store: Store, keys: Keys) -> list[Logged]:
+    """The whole log of a partition."""
+    log, after = PartitionLog(store, keys), 0
     found: list[Logged] = []
     while True:
         try:
