@@ -37,6 +37,7 @@ def lines_of(done: Done) -> list[Line]:
     slowest_s = max(done.normal_s, default=0.0)
     return [
         *judge(done.facts),
+        Line("findings of the audit", len(done.findings), wrong=bool(done.findings), examples=done.findings[:3]),
         Line("stops that did not end with 0", len(done.failed_stops), wrong=bool(done.failed_stops)),
         Line("spooled meanwhile", done.spooled, wrong=False),
         Line("replayed", done.replayed, wrong=False),

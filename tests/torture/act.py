@@ -50,6 +50,7 @@ class Done(msgspec.Struct, kw_only=True):
     dead_retried: int
     refused: int
     failed_stops: list[int]
+    findings: list[str]
     took_s: float
     ledger: dict[str, Any]
     log: str
@@ -71,6 +72,8 @@ class Act:
         }
         self.proxy: Proxy | None = None
         self.server: StoreServer | None = None
+        self.findings: list[list[str]] = []
+        """Of the audits at the end."""
         self.failed_stops: list[int] = []
         """Exit codes of gateways that were told to stop."""
         self.turns = 0
@@ -128,6 +131,7 @@ class Act:
             dead_retried=self.dead_retried,
             refused=self.provider.refused,
             failed_stops=self.failed_stops,
+            findings=self.findings[0],
             took_s=time.monotonic() - started_s,
             ledger=ledger,
             log=self.gateway.words(),
@@ -269,7 +273,8 @@ class Act:
             audits = []
             for _ in range(2):
                 found = await self.ask("GET", "audit")
-                audits.append(int(found["unaccounted"]) if found else -1)
+                audits.append(int(found["ledger"]["unaccounted"]) if found else -1)
+                self.findings.append(found["findings"] if found else ["there was no answer"])
                 await store.call("XDEL", Keys("0").log, "1-0")
         finally:
             await store.close()
