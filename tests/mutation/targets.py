@@ -78,8 +78,8 @@ TARGETS: tuple[Target, ...] = (
     _lua("settle", "dead", "dead_letters", "settle_edges", "model"),
     _lua("settle", "lease", "settle_edges", "lease"),
     _lua("settle", "subscribe", "subscribe", "settle_edges"),
-    _lua("settle", "forget", "subscribers"),
-    _lua("settle", "trim", "housekeeping"),
+    _lua("settle", "forget", "settle_edges", "subscribers"),
+    _lua("settle", "trim", "settle_edges", "housekeeping"),
     Target(
         "settle",
         "gateway/store/parked.py",

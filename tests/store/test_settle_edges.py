@@ -10,6 +10,7 @@ from gateway.store import parked as parked_module
 from gateway.store.dead_letters import DeadLetters
 from gateway.store.lease import Lease
 from gateway.store.parked import Change, Late, Parked, SubscriberStore
+from gateway.store.subscribers import StoredSubscribers
 from tests.store.partition import NOW_MS, Partition, Subscriber, again, bury, dead, event, hash_of, letter, park
 from tests.support.stores import StoreServer
 
@@ -447,5 +448,64 @@ def test_a_settle_needs_the_epoch_it_was_given(server: StoreServer) -> None:
                 with pytest.raises(LeaseLost, match="LEASE"):
                     await subscriber.settle(1, epoch=epoch, delivered=1)
             await subscriber.settle(1, delivered=1)
+
+    asyncio.run(check())
+
+
+def test_forgetting_finds_every_list_of_a_key(server: StoreServer) -> None:
+    """Named by what is parked, also alone, or by what is held behind it; tried before or not; and says if it was."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            subscriber = await with_events(partition, 5)
+            stored = StoredSubscribers(store, [partition.keys])
+            await subscriber.settle(
+                5,
+                park(1, key="aa"),
+                Change("park", 2, "bb", NOW_MS, info(Parked(attempt=1))),  # its words name no key
+                Change("hold", 3, "bb"),
+                Change("park", 4, "cc", NOW_MS, info(Parked(attempt=1))),
+                park(5, key="cc"),
+            )
+            assert len(await store.call("KEYS", f"{subscriber.keys.key_prefix}*")) == 3
+            assert await stored.forget("crm")
+            assert await store.call("KEYS", f"{partition.keys.prefix}:sub:*") == []
+            assert await store.call("EXISTS", partition.keys.subs) == 0
+            assert not await stored.forget("crm")
+            await store.call("SADD", partition.keys.subs, "crm")  # of one that is named there was something
+            assert await stored.forget("crm")
+
+    asyncio.run(check())
+
+
+def test_trimming_counts_what_went_and_writes_nothing_if_nothing_did(server: StoreServer) -> None:
+    """Numbers whose entry is gone already, or is needed by one of several subscribers, count for nothing."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            await partition.commit(*[event(f"{each}", pad_bytes=each) for each in range(1, 8)])
+            crm, other = await partition.subscriber(), Subscriber(partition, "other", 1)
+            assert (await other.store.subscribe(0, NOW_MS)).seq == 0
+            wanted = [partition.keys.state, partition.keys.log]
+            for each in (crm, other):
+                wanted += [each.keys.sub, each.keys.parked, each.keys.held, each.keys.dead]
+            numbers = ("trimmed", "log_bytes")
+            before = await store.call("HMGET", partition.keys.state, *numbers)
+            assert before[0] is None
+
+            assert await store.script("trim", wanted, [1, 2, 3]) == 0
+            assert await store.call("HMGET", partition.keys.state, *numbers) == before
+            await crm.settle(7, park(1), park(2, key=KEY), Change("hold", 3, KEY), dead(4), delivered=3)
+            assert await store.script("trim", wanted, [5, 6, 7]) == 0, "the other one has not read them"
+            await other.settle(6, delivered=6)
+            assert await store.script("trim", wanted, [1, 2, 3, 4, 7]) == 0
+            assert await store.script("trim", wanted, [1, 2, 3, 4, 5, 6, 7]) == 2
+            assert await store.script("trim", wanted, [5, 6]) == 0
+            assert await partition.names() == ["1", "2", "3", "4", "7"]
+            size = sum(len(each.event_json) + len(each.raw_json) for each in await partition.log.read(0, 10))
+            assert [int(value) for value in await store.call("HMGET", partition.keys.state, *numbers)] == [2, size]
+            assert await store.script("trim", wanted[:2], [1]) == 1, "without subscribers nothing is needed"
 
     asyncio.run(check())
