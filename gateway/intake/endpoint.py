@@ -19,7 +19,6 @@ Whatever else goes wrong is our fault, and our faults are 503. So is a stop that
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -31,10 +30,12 @@ from adapters.contract import Adapter, Ignored, Keys, NotProven, Request, Source
 from gateway import problems
 from gateway.errors import IntakeFull, KeyUnavailable, StoreUnavailable
 from gateway.intake.addresses import client_ip
+from gateway.intake.bodies import Arriving, Bodies, Receive, throw_away
 from gateway.intake.committer import Committer
 from gateway.intake.noise import Noise
 from gateway.intake.pipeline import Events, Item, Quarantined, Rejected, receive, request_id
 from gateway.intake.rates import REJECTED_PER_S, REJECTED_WAIT_S, Bucket
+from gateway.intake.refusal import Refusal
 from gateway.problems import Problem
 from gateway.store.layout import partition_of
 from gateway.store.log import Kept, KeptRequest, NewEvent
@@ -43,21 +44,10 @@ from schemas.timestamps import format_ms
 log = structlog.get_logger("gateway.intake")
 
 Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 SAMPLE_EVERY_MS = 100
 """Of the rejected requests of one source, one in this time is kept with its bytes."""
-
-LINGER_BYTES = 16 * 1024 * 1024
-LINGER_S = 5.0
-LINGER_IDLE_S = 1.0
-"""How much of a body that was refused for its size is still taken in and thrown away, for how long in all, and how long
-after the last of it. Many senders look for an answer only when they have sent everything, and a connection that is
-closed before makes of the 413 a broken pipe, which they retry."""
-
-MAX_ARRIVING_BYTES = 64 * 1024 * 1024
-"""Of bodies that came in part, all together. A source may use as much of it as is free."""
 
 _PREFIX = b"/in/"
 _OK_HEADERS = (b"content-type", b"application/json")
@@ -85,8 +75,8 @@ class Inlet(msgspec.Struct, kw_only=True):
     """What is left of the rate."""
     rejected: Bucket | None = None
     """What is left of the rejected that are answered at once."""
-    arriving_bytes: int = 0
-    """Of bodies that came in part."""
+    arriving: Arriving = msgspec.field(default_factory=Arriving)
+    """Bodies that came in part."""
 
 
 class EventAnswer(msgspec.Struct, frozen=True):
@@ -114,20 +104,6 @@ class Stats(msgspec.Struct):
     """Requests answered 429, by source."""
 
 
-class _Refused(Exception):
-    """Ends a request with a problem; never leaves this module."""
-
-    def __init__(
-        self, problem: Problem, detail: str, *, more_comes: bool = False, retry_after_s: int | None = None
-    ) -> None:
-        super().__init__(detail)
-        self.problem = problem
-        self.detail = detail
-        self.more_comes = more_comes
-        """A part of the body is still on its way."""
-        self.retry_after_s = retry_after_s
-
-
 class Endpoint:
     """The ASGI handler mounted at ``/in``."""
 
@@ -151,9 +127,7 @@ class Endpoint:
         self._partitions = len(committers)
         self._keys = keys
         self._wall_ms = wall_ms
-        self._max_body_bytes = max_body_bytes
-        self._max_arriving_bytes = max(MAX_ARRIVING_BYTES, 4 * max_body_bytes)
-        self._arriving_bytes = 0
+        self.bodies = Bodies(max_body_bytes)
         self._trusted_proxies = trusted_proxies
         self._has_room = has_room
         self._encode = msgspec.json.Encoder().encode
@@ -172,6 +146,7 @@ class Endpoint:
             elif inlet.rate_per_s is not None:
                 inlet.bucket = Bucket(inlet.rate_per_s, now_s)
             inlet.rejected = Bucket(REJECTED_PER_S, now_s) if before is None else before.rejected
+            inlet.arriving = inlet.arriving if before is None else before.arriving
         self._inlets = {name.encode(): inlet for name, inlet in inlets.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -180,11 +155,11 @@ class Endpoint:
         name = request_id()
         try:
             inlet, token = self._look_up(scope)
-            body = await self._read(inlet, scope, receive)
+            body = await self.bodies.read(inlet.arriving, scope["headers"], receive)
             if body is None:
                 return  # the sender hung up before the end, or was late: nothing was received
             answer = await self._take(inlet, token, scope, body, name)
-        except _Refused as refusal:
+        except Refusal as refusal:
             rest = receive if refusal.more_comes else None
             await self._refuse(send, name, refusal.problem, refusal.detail, rest, refusal.retry_after_s)
         except asyncio.CancelledError:  # the server stops and waits no longer; left to it the answer is a bare 500
@@ -218,68 +193,22 @@ class Endpoint:
         name, slash, token = path.removeprefix(_PREFIX).partition(b"/")
         inlet = self._inlets.get(name) if path.startswith(_PREFIX) else None
         if inlet is None or b"/" in token or (slash and not token):
-            raise _Refused(problems.UNKNOWN_SOURCE, "the path is /in/ and the name of a configured source")
+            raise Refusal(problems.UNKNOWN_SOURCE, "the path is /in/ and the name of a configured source")
         if scope["method"] != "POST":
-            raise _Refused(problems.METHOD_NOT_ALLOWED, "send the webhook with POST")
+            raise Refusal(problems.METHOD_NOT_ALLOWED, "send the webhook with POST")
         if inlet.bucket is not None and inlet.bucket.wait_s(self._monotonic()) > 0:
             raise self._limited(inlet, inlet.bucket)
         if inlet.adapter is None:
             self.noise.warn("intake.broken_adapter", inlet.source.name, why=inlet.broken)
-            raise _Refused(problems.UNAVAILABLE, "this source is out of order; please send the request again later")
+            raise Refusal(problems.UNAVAILABLE, "this source is out of order; please send the request again later")
         return inlet, token or None
 
-    def _limited(self, inlet: Inlet, bucket: Bucket) -> _Refused:
+    def _limited(self, inlet: Inlet, bucket: Bucket) -> Refusal:
         source = inlet.source.name
         self.stats.limited[source] = self.stats.limited.get(source, 0) + 1
         self.noise.warn("intake.rate_limited", source, rate_per_s=bucket.rate_per_s)
         detail = "this source sends faster than its rate allows"
-        return _Refused(problems.RATE_LIMITED, detail, retry_after_s=bucket.retry_after_s(self._monotonic()))
-
-    async def _read(self, inlet: Inlet, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body, counted while it arrives: a chunked one announces nothing. ``None`` if it never ends."""
-        limit = self._max_body_bytes
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                if value.isdigit() and int(value) > limit:
-                    raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes", more_comes=True)
-            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                raise _Refused(problems.UNSUPPORTED_ENCODING, "send the body as it is, without compression")
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        chunk: bytes = message.get("body", b"")
-        more_comes = message.get("more_body", False)
-        if len(chunk) > limit:
-            raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes", more_comes=more_comes)
-        return chunk if not more_comes else await self._read_on(inlet, receive, chunk)
-
-    async def _read_on(self, inlet: Inlet, receive: Receive, chunk: bytes) -> bytes | None:
-        """The rest of a body of which a part has come. All such parts together are bounded, and those of a source."""
-        chunks: list[bytes] = []
-        limit = self._max_body_bytes
-        size = 0
-        more_comes = True
-        try:
-            while True:
-                chunks.append(chunk)
-                size += len(chunk)
-                inlet.arriving_bytes += len(chunk)
-                self._arriving_bytes += len(chunk)
-                if size > limit:
-                    raise _Refused(problems.TOO_LARGE, f"at most {limit} bytes", more_comes=more_comes)
-                if not more_comes:
-                    return b"".join(chunks)
-                free_bytes = self._max_arriving_bytes - self._arriving_bytes
-                if inlet.arriving_bytes > max(free_bytes, 0) + limit:
-                    raise IntakeFull("too many bodies are on their way")
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                chunk = message.get("body", b"")
-                more_comes = message.get("more_body", False)
-        finally:
-            inlet.arriving_bytes -= size
-            self._arriving_bytes -= size
+        return Refusal(problems.RATE_LIMITED, detail, retry_after_s=bucket.retry_after_s(self._monotonic()))
 
     async def _take(self, inlet: Inlet, token: bytes | None, scope: Scope, body: bytes, name: str) -> bytes:
         source, adapter = inlet.source, inlet.adapter
@@ -294,10 +223,10 @@ class Endpoint:
             outcome = Rejected(error.reason)
         if isinstance(outcome, Quarantined) and source.unauthenticated and outcome.verified == "unauthenticated":
             await self._note_rejected(inlet, request, name, outcome.reason, now_ms)
-            raise _Refused(problems.UNREADABLE, outcome.reason)
+            raise Refusal(problems.UNREADABLE, outcome.reason)
         if isinstance(outcome, Rejected):
             await self._note_rejected(inlet, request, name, outcome.reason, now_ms)
-            raise _Refused(problems.NOT_PROVEN, "the request was not accepted")
+            raise Refusal(problems.NOT_PROVEN, "the request was not accepted")
         # Only what is proven uses the rate up: else who knows the path could use it up for the provider.
         if inlet.bucket is not None and not inlet.bucket.take(self._monotonic()):
             raise self._limited(inlet, inlet.bucket)
@@ -400,19 +329,6 @@ class Endpoint:
         await send({"type": "http.response.start", "status": problem.status, "headers": head})
         if receive is not None:
             await send({"type": "http.response.body", "body": body, "more_body": True})
-            await _throw_away(receive)
+            await throw_away(receive)
             body = b""
         await send({"type": "http.response.body", "body": body})
-
-
-async def _throw_away(receive: Receive) -> None:
-    """Take in what a sender who does not listen yet goes on sending, within bounds."""
-    size = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_S):
-            while size < LINGER_BYTES:
-                async with asyncio.timeout(LINGER_IDLE_S):
-                    message = await receive()
-                size += len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return

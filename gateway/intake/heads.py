@@ -7,6 +7,7 @@ blanks in names. Here is refused what it lets pass and what two servers could re
 import re
 
 from gateway import problems
+from gateway.intake.refusal import Refusal
 from gateway.problems import Problem
 
 MAX_HEADERS = 100
@@ -18,15 +19,6 @@ _VERSION_ERRORS = ("Invalid HTTP version", "Pause on PRI/Upgrade")
 """How the parser names a version that does not exist, and the beginning of HTTP/2."""
 
 TARGET = "the target is a path that begins with /, without host and without #"
-
-
-class Refusal(Exception):
-    """Ends a connection with a problem; never leaves ``wire``."""
-
-    def __init__(self, problem: Problem, detail: str) -> None:
-        super().__init__(detail)
-        self.problem = problem
-        self.detail = detail
 
 
 def check_target(target: bytes) -> None:

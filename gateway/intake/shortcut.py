@@ -5,7 +5,8 @@ spent on one (measured); the intake uses none of it, as it answers every error i
 straight to the endpoint, and everything else to Litestar, which has the endpoint mounted as well.
 """
 
-from gateway.intake.endpoint import Endpoint, Receive, Scope, Send
+from gateway.intake.bodies import Receive
+from gateway.intake.endpoint import Endpoint, Scope, Send
 
 
 def shortcut(endpoint: Endpoint, app: object) -> object:

@@ -22,9 +22,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from gateway import problems
 from gateway.intake import heads
 from gateway.intake.connections import Connections, Place
-from gateway.intake.heads import Refusal
 from gateway.intake.noise import Noise
 from gateway.intake.pipeline import request_id
+from gateway.intake.refusal import Refusal
 from gateway.problems import Problem
 
 _FRAMING = (b"content-length", b"transfer-encoding")

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import uvicorn
+import uvloop
 
 from adapters.enviaai import ADAPTER as ENVIAAI
 from gateway.app import Gateway
@@ -184,7 +185,7 @@ def signed(body: bytes, secret: bytes = SECRET) -> dict[str, str | bytes]:
 def serving(directory: Path, config: str, env: Mapping[str, str]) -> Iterator[Served]:
     """Run a gateway that only takes requests, with this configuration."""
     (directory / "gateway.toml").write_text(config, "utf-8")
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()  # as the command: it differs from asyncio's where a sender has gone
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     ready: Future[Served] = Future()
