@@ -184,7 +184,11 @@ def _is_chosen(node: ast.Assign) -> bool:
 
 
 def _is_bool(node: ast.expr) -> bool:
-    return isinstance(node, ast.Compare) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
+    match node:
+        case ast.Compare() | ast.UnaryOp(op=ast.Not()) | ast.Call(func=ast.Name(id="bool")):
+            return True
+        case _:
+            return False
 
 
 def _is_text(node: ast.expr) -> bool:
