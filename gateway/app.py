@@ -67,6 +67,7 @@ from gateway.store.subscribing import subscribe_all
 from gateway.store.visits import VisitBook
 from gateway.workers.everywhere import Everywhere, ask_what_they_know
 from gateway.workers.exchange import ALONE, Exchange, Place
+from schemas.timestamps import format_ms
 
 log = structlog.get_logger("gateway")
 
@@ -146,6 +147,7 @@ class Gateway:
             logs=self.logs,
             wall_ms=wall_ms,
             here=self.knows,
+            away=self.away,
             spooled=self._spooled,
             others=self._others,
         )
@@ -383,8 +385,10 @@ class Gateway:
         return degraded
 
     def away(self) -> str:
-        """Why the store is not used, and the spool is; empty if it is used."""
-        return "" if self.spool is None or self.spool.away_since_ms is None else self.spool.away_why
+        """Since when and why the store is not used, and the spool is; empty if it is used."""
+        if self.spool is None or self.spool.away_since_ms is None:
+            return ""
+        return f" since {format_ms(self.spool.away_since_ms)} ({self.spool.away_why})"
 
     def takes_over(self) -> bool:
         """Whether a POST is answered 200 although the store cannot take it."""
@@ -393,7 +397,10 @@ class Gateway:
     async def _spooled(self, recount: bool = False) -> FolderView:
         """What lies in the spool's folder, of whatever process."""
         folder = self.config.store.spool
-        return FolderView() if folder is None else await asyncio.to_thread(read_folder, folder, recount=recount)
+        view = FolderView() if folder is None else await asyncio.to_thread(read_folder, folder, recount=recount)
+        if self.spool is not None and self.spool.broken:
+            view.unreadable["(being written)"] = self.spool.broken
+        return view
 
     async def _others(self) -> tuple[list[Process], list[int]]:
         return await ask_what_they_know(self.exchange) if self.exchange else ([], [])

@@ -135,6 +135,8 @@ def _banner(
                 "role": role,
                 "durability": config.store.durability,
                 "appendfsync": fsync,
+                "away": first["away"] or None,
+                "spool": str(config.store.spool) if config.store.spool else None,
                 "sources": list(config.sources),
                 "subscribers": list(config.subscribers),
                 "workers": [each["pid"] for each in said],
@@ -144,9 +146,14 @@ def _banner(
     base = first["dashboard"].rpartition("/login")[0]
     where = "embedded Valkey" if config.store.data_dir else "external store"
     kept = f"fsync before every 200 (appendfsync {fsync})" if fsync else config.store.durability
+    if first["away"]:
+        kept = f"away{first['away']}: webhooks go into the spool"
+    spool = config.store.spool
+    takes_over = f"{spool} · takes webhooks while the store cannot, up to {config.store.spool_bytes // 1024**2} MiB"
     rows = [
         ("listening", base if role == "delivery" else f"{base}/in/<source>"),
         ("store", f"{where} · {kept} · {config.store.partitions} partition(s)"),
+        ("spool", takes_over if spool else "none: while the store is away webhooks are answered 503"),
         ("sources", ", ".join(config.sources) or "none yet: gateway init"),
         ("subscribers", ", ".join(config.subscribers) or "none: events are kept, nothing is delivered"),
         ("dashboard", f"{first['dashboard']}  {'(opens once)' if '/login/' in first['dashboard'] else _NO_LINK}"),

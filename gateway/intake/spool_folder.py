@@ -28,6 +28,8 @@ class FolderView(msgspec.Struct, kw_only=True):
     """Name of a file that cannot be read → why."""
     findings: list[str] = []
     """Where a payload is not what was counted, in words; looked for only on request."""
+    unaccounted: int = 0
+    """Events by which payloads differ from what was counted."""
 
 
 def read_folder(folder: Path, *, recount: bool = False) -> FolderView:
@@ -38,8 +40,14 @@ def read_folder(folder: Path, *, recount: bool = False) -> FolderView:
     for path in sorted(folder.glob(f"*{SUFFIX}")):
 
         def ask(database: sqlite3.Connection, name: str = path.name) -> tuple[Held, list[SpooledBatch]]:
-            found = recounted(database, name, view.findings) if recount else batches(database)
-            return held(database), found
+            counted = batches(database)
+            if recount:
+                really = recounted(database, name, view.findings)
+                view.unaccounted += sum(
+                    abs(one.tally.total - other.tally.total) for one, other in zip(counted, really, strict=True)
+                )
+                counted = really
+            return held(database), counted
 
         try:
             asked = _ask(path, ask)

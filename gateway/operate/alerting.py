@@ -43,6 +43,7 @@ KINDS = frozenset(
         "discarded",
         "store_memory",
         "store_settings",
+        "spool",
         "quarantined",
         "silence",
     }

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.intake.spool_folder import FolderView
 from gateway.operate.audit import Audit, audit
 from gateway.operate.sight import Sight
 from gateway.store.ledger import Account, SubscriberAccount
@@ -30,26 +31,31 @@ class Look(msgspec.Struct, frozen=True):
 
 async def run_audit(sight: Sight) -> Audit:
     """Recount all partitions. Raises ``StoreUnavailable``."""
-    looks = await _look(sight)
+    looks, folder = await _look(sight)
     shaky = shaky_in(looks)
     for _ in range(LOOKS - 1):
         if not shaky:
             break
         await asyncio.sleep(BETWEEN_S)
-        looks = await _look(sight)
+        looks, folder = await _look(sight)
         shaky &= shaky_in(looks)
     accounts, recounts = zip(*[reconcile(number, look, shaky) for number, look in enumerate(looks)], strict=True)
-    return audit(accounts, recounts, sight.wall_ms())
+    result = audit(accounts, recounts, sight.wall_ms())
+    result.findings += folder.findings
+    result.findings += [f"spool: {name} cannot be read: {why}" for name, why in sorted(folder.unreadable.items())]
+    result.ledger.unaccounted += folder.unaccounted
+    return result
 
 
-async def _look(sight: Sight) -> list[Look]:
-    before = await sight.accounts()
+async def _look(sight: Sight) -> tuple[list[Look], FolderView]:
+    folder = await sight.spooled(recount=True)
+    before = await sight.accounts(folder.batches)
     found = [
         await recount(sight.store, keys, set(account.subscribers), account.seq)
         for keys, account in zip(sight.keys, before, strict=True)
     ]
     after = await sight.accounts()
-    return [Look(*each) for each in zip(before, found, after, strict=True)]
+    return [Look(*each) for each in zip(before, found, after, strict=True)], folder
 
 
 def shaky_in(looks: Sequence[Look]) -> set[tuple[int, str]]:

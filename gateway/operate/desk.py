@@ -8,6 +8,7 @@ import msgspec
 
 from gateway import problems
 from gateway.config import Config
+from gateway.errors import StoreError
 from gateway.intake.spool_folder import FolderView
 from gateway.operate.audit import Audit
 from gateway.operate.auditing import run_audit
@@ -51,13 +52,22 @@ class Desk:
         logs: Sequence[PartitionLog],
         wall_ms: Callable[[], int],
         here: Callable[[], Process],
+        away: Callable[[], str] = lambda: "",
         spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled,
         others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others,
     ) -> None:
         """``here`` and ``others``: what only this process knows, and only the other workers;
-        ``spooled``: what is in the spool."""
+        ``away``: since when and why the store is not used; ``spooled``: what is in the spool."""
         self.sight = Sight(
-            config=config, store=store, keys=keys, logs=logs, wall_ms=wall_ms, here=here, spooled=spooled, others=others
+            config=config,
+            store=store,
+            keys=keys,
+            logs=logs,
+            wall_ms=wall_ms,
+            here=here,
+            away=away,
+            spooled=spooled,
+            others=others,
         )
         self._closing = asyncio.Event()
         self._followers = 0
@@ -71,7 +81,10 @@ class Desk:
 
     async def ledger(self) -> Ledger:
         """The account of this moment."""
-        return make_ledger(await self.sight.accounts(), self.sight.wall_ms())
+        try:
+            return make_ledger(await self.sight.accounts(), self.sight.wall_ms())
+        except StoreError as error:
+            raise await self._away(error) from error
 
     async def status(self, *, max_age_ms: int = 0) -> Status:
         """Sources, subscribers, store and open problems at a glance.
@@ -80,8 +93,25 @@ class Desk:
         """
         now_ms = self.sight.wall_ms()
         if self._status is None or not 0 <= now_ms - self._status_ms < max_age_ms:
-            self._status, self._status_ms = await read_status(self.sight), now_ms
+            try:
+                self._status, self._status_ms = await read_status(self.sight), now_ms
+            except StoreError as error:
+                raise await self._away(error) from error
         return self._status
+
+    async def _away(self, error: StoreError) -> Exception:
+        """What there is to say without the store."""
+        sight = self.sight
+        if sight.config.store.spool is None:
+            return error
+        held = (await sight.spooled()).held
+        number = f"{held.requests} {'request' if held.requests == 1 else 'requests'}"
+        away = sight.away() or f" ({error})"
+        return Refused(
+            problems.UNAVAILABLE,
+            f"the store is away{away}; {number} / {held.bytes} bytes in the spool. Webhooks are taken as long as it "
+            "has room, and nothing is delivered before the store is back",
+        )
 
     async def audit(self) -> Audit:
         """Count everything again. Whoever asks while a count is under way gets that one's answer."""

@@ -171,6 +171,11 @@ def _of_store(store: StoreStatus) -> Iterator[Metric]:
         ("store_memory_bytes", "Memory the store uses.", store.memory_bytes),
         ("store_memory_limit_bytes", "The store's maxmemory; 0: none.", store.memory_limit_bytes),
         ("store_durable", "1 where the store fsyncs before it answers.", store.durable),
+        ("spool_requests", "Requests that wait in the spool, of all processes.", store.spool.requests),
+        ("spool_bytes", "Bytes of them.", store.spool.bytes),
+        ("spool_limit_bytes", "What spool_bytes allows; 0: no spool.", store.spool.limit_bytes),
+        ("spool_unreadable_files", "Files of the spool that are not drained.", len(store.spool.unreadable)),
+        ("spool_put_aside_batches", "Batches of the spool that the store does not take.", store.spool.put_aside),
     ):
         gauge = _gauge(name, doc)
         gauge.add_metric([], value)

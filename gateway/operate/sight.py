@@ -37,6 +37,8 @@ class Sight(msgspec.Struct, kw_only=True):
     wall_ms: Callable[[], int]
     here: Callable[[], Process]
     """What only this process knows."""
+    away: Callable[[], str] = lambda: ""
+    """Since when and why this process cannot use the store; empty if it can, or has not noticed."""
     spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled
     """What is in the spool; with ``recount=True`` counted from the payloads."""
     others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others

@@ -8,6 +8,7 @@ import msgspec
 from gateway.config import StoreSettings, SubscriberSettings
 from gateway.delivery.breaker import BreakerState
 from gateway.errors import NotDurable
+from gateway.intake.spool_folder import FolderView
 from gateway.operate.paging import size_of
 from gateway.operate.problems import find_troubles
 from gateway.operate.processes import Processes
@@ -19,6 +20,7 @@ from gateway.operate.views import (
     AlertsStatus,
     PartitionStatus,
     SourceStatus,
+    SpoolStatus,
     Status,
     StoreStatus,
     SubscriberState,
@@ -55,7 +57,8 @@ async def read_status(sight: Sight, *, summed: bool = False) -> Status:
     ``summed``: without what costs more than numbers, which is the causes of dead letters and of kept requests, and when
     a source's latest event came.
     """
-    accounts = await sight.accounts()
+    folder = await sight.spooled()
+    accounts = await sight.accounts(folder.batches)
     remembered = await AlertBook(sight.store, sight.keys[0]).read()
     latest, server, memory, time, *leases = await asyncio.gather(
         _nothing() if summed else _latest(sight),
@@ -69,7 +72,7 @@ async def read_status(sight: Sight, *, summed: bool = False) -> Status:
         _partition(number, account, lease, store_ms)
         for number, (account, lease) in enumerate(zip(accounts, leases, strict=True))
     ]
-    store = _store(sight, accounts, partitions, server, memory)
+    store = msgspec.structs.replace(_store(sight, accounts, partitions, server, memory), spool=_spool(sight, folder))
     names = sorted({*sight.config.subscribers, *(name for account in accounts for name in account.subscribers)})
     delivering = any(partition.owner is not None for partition in partitions)
     processes = await sight.processes()
@@ -111,6 +114,21 @@ async def read_subscribers(
         each = _subscriber(sight, name, accounts, waiting, processes, delivering, sight.wall_ms())
         found.append(each)
     return found
+
+
+def _spool(sight: Sight, folder: FolderView) -> SpoolStatus:
+    held, settings = folder.held, sight.config.store
+    return SpoolStatus(
+        configured=settings.spool is not None,
+        requests=held.requests,
+        events=held.events,
+        bytes=held.bytes,
+        limit_bytes=settings.spool_bytes if settings.spool is not None else 0,
+        files=folder.files,
+        oldest_at=None if held.oldest_ms is None else format_ms(held.oldest_ms),
+        put_aside=held.aside,
+        unreadable=folder.unreadable,
+    )
 
 
 async def _nothing() -> dict[str, str]:

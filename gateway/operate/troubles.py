@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 
 from gateway.delivery.lag import WARN_PART
-from gateway.operate.views import AlertsStatus, SourceStatus, StoreStatus, SubscriberStatus, Trouble
+from gateway.operate.views import AlertsStatus, SourceStatus, SpoolStatus, StoreStatus, SubscriberStatus, Trouble
 from gateway.store.housekeeping import FULL
 from gateway.store.ledger import Ledger
 from schemas.timestamps import format_ms, parse_iso_ms
@@ -254,8 +254,43 @@ def _of_lag(subscriber: SubscriberStatus, now_ms: int) -> list[Trouble]:
     return found
 
 
-def _of_store(store: StoreStatus) -> list[Trouble]:
+def _of_spool(spool: SpoolStatus) -> list[Trouble]:
     found = []
+    if spool.requests:
+        found.append(
+            Trouble(
+                severity="warn",
+                what=f"{spool.requests} {'request waits' if spool.requests == 1 else 'requests wait'} in the spool "
+                f"({spool.bytes} bytes), the oldest since {spool.oldest_at}",
+                count=spool.requests,
+                kind="spooled",
+                cause="spooled",
+                command="gateway status",
+                since=spool.oldest_at,
+            )
+        )
+    wrong = [f"{name}: {why}" for name, why in sorted(spool.unreadable.items())]
+    if spool.put_aside:
+        wrong.append(f"{spool.put_aside} batches were put aside: the store does not take them, or they are damaged")
+    if spool.bytes > NEARLY_FULL * spool.limit_bytes:
+        wrong.append(f"it has used {100 * spool.bytes // max(1, spool.limit_bytes)} % of spool_bytes; beyond it: 503")
+    if wrong:
+        found.append(
+            Trouble(
+                severity="bad",
+                what="the spool needs a look: " + "; ".join(wrong),
+                count=len(wrong),
+                kind="spool",
+                cause="spool",
+                command="gateway audit",
+            )
+        )
+    return found
+
+
+def _of_store(store: StoreStatus) -> list[Trouble]:
+    found = _of_spool(store.spool)
+    stopped = "webhooks go into the spool" if store.spool.configured else "the intake has stopped"
     limit = store.memory_limit_bytes
     if limit and store.memory_bytes > NEARLY_FULL * limit:
         full = store.memory_bytes >= FULL * limit
@@ -263,7 +298,7 @@ def _of_store(store: StoreStatus) -> list[Trouble]:
             Trouble(
                 severity="bad" if full else "warn",
                 what=f"the store uses {100 * store.memory_bytes // limit} % of its memory; "
-                + ("the intake has stopped" if full else "at 85 % the intake stops"),
+                + (stopped if full else "at 85 % the intake stops"),
                 count=1,
                 kind="store_memory",
                 cause="store_memory",
@@ -296,7 +331,7 @@ def _of_store(store: StoreStatus) -> list[Trouble]:
         found.append(
             Trouble(
                 severity="bad",
-                what="the settings of the store would lose what it acknowledges; the intake has stopped",
+                what=f"the settings of the store would lose what it acknowledges; {stopped}",
                 count=1,
                 kind="store_settings",
                 cause="store_settings",

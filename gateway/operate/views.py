@@ -119,6 +119,20 @@ class PartitionStatus(msgspec.Struct, frozen=True, kw_only=True):
     lease_left_ms: Count
 
 
+class SpoolStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits outside the store, because it was away when it came."""
+
+    configured: Annotated[bool, Meta(description="Whether `[store] spool` names a folder.")] = False
+    requests: Annotated[Count, Meta(description="Requests that wait, of all processes.")] = 0
+    events: Count = 0
+    bytes: Count = 0
+    limit_bytes: Annotated[Count, Meta(description="`spool_bytes`: beyond it webhooks are answered 503.")] = 0
+    files: Annotated[Count, Meta(description="Files with something in them: each process writes its own.")] = 0
+    oldest_at: Annotated[When | None, Meta(description="When the oldest of them came.")] = None
+    put_aside: Annotated[Count, Meta(description="Batches the store does not take, or that are damaged.")] = 0
+    unreadable: Annotated[dict[str, str], Meta(description="Files that are not drained → why.")] = {}
+
+
 class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The store."""
 
@@ -136,6 +150,7 @@ class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     log_entries: Count
     retention_bytes: Count
     quarantined: Annotated[Count, Meta(description="Requests in quarantine now.")]
+    spool: SpoolStatus = msgspec.field(default_factory=SpoolStatus)
     partitions: list[PartitionStatus]
 
 
@@ -163,12 +178,15 @@ TroubleKind = Literal[
     "store_settings",
     "log_bytes",
     "memory_only",
+    "spooled",
+    "spool",
     "quarantined",
     "rejected",
     "silence",
     "alerts",
 ]
-"""What sort of problem it is. ``waiting``: events for a subscriber are late, whatever the reason."""
+"""What sort of problem it is. ``waiting``: events for a subscriber are late, whatever the reason. ``spooled``: requests
+wait in the spool; ``spool``: it is nearly full, or holds what cannot be drained."""
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,11 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
     requests: list[tuple[str, str, int]]
     """Source, outcome, number: as ``Batch.counts``."""
 
+    @property
+    def total(self) -> int:
+        """Number of events."""
+        return sum(self.events.values())
+
 
 class SpooledBatch(msgspec.Struct, frozen=True):
     """One batch of the spool, as the account sees it."""

@@ -36,6 +36,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """A link that logs in once; without a store the page that asks for a token."""
     appendfsync: str | None
     """As the store says it."""
+    away: str
+    """Since when and why it is not there; empty if it is."""
 
 
 async def run(
@@ -104,6 +106,7 @@ async def run(
             pid=os.getpid(),
             dashboard=await _dashboard(gateway, base_url(*address)),
             appendfsync=gateway.store.live_settings.get("appendfsync"),
+            away=gateway.away(),
         )
         ready(said)  # whoever connects from now on waits in the socket's queue
         await server.serve(sockets=[bound])

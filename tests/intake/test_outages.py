@@ -14,6 +14,7 @@ from tests.support.stores import running
 CONFIG = """
 [store]
 url = "{url}"
+spool = ""
 [sources.br]
 adapter = "enviaai"
 secrets = ["env:SECRET"]

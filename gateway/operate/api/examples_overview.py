@@ -115,6 +115,17 @@ _STATUS = {
         "log_entries": 412,
         "retention_bytes": 536_870_912,
         "quarantined": 1,
+        "spool": {
+            "configured": True,
+            "requests": 0,
+            "events": 0,
+            "bytes": 0,
+            "limit_bytes": 536_870_912,
+            "files": 0,
+            "oldest_at": None,
+            "put_aside": 0,
+            "unreadable": {},
+        },
         "partitions": [
             {
                 "number": 0,
