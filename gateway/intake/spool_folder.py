@@ -85,9 +85,9 @@ def _ask(path: Path, ask: Callable[[sqlite3.Connection], T]) -> T | None:
         with explaining(path):
             database = connect(path)
             database.execute("PRAGMA query_only = 1")
+            database.execute("BEGIN")  # all of one moment, also that it is ours: it may be in the making
             if not has_tables(path, database):
                 return None
-            database.execute("BEGIN")  # all of one moment
             return ask(database)
     except SpoolRefused:
         if path.exists():
