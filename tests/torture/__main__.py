@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import get_args
 
@@ -15,26 +14,26 @@ from rich.table import Table
 
 from tests.crashes.verdict import Line, judge
 from tests.torture.act import Act, Done, Kind
-from tests.torture.strikes import strike
+from tests.torture.strikes import strikes
 
 NORMAL_LIMIT_S = 5.0
 """Within this time of the store's return everything is as before, by itself."""
 
 
-def play(kind: Kind, *, seed: int, rate: float, seconds: float, notes: Console) -> Done:
+def play(kind: Kind, *, seed: int, rate: float, seconds: float, only: list[str] | None, notes: Console) -> Done:
     """One act, in a folder of its own that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="gateway-torture-") as folder:
 
         async def run() -> Done:
             act = Act(kind, Path(folder), seed=seed, rate=rate, say=lambda text: notes.print(text))
-            return await act.play(strike, time.monotonic() + seconds)
+            return await act.play(lambda act: strikes(act, seconds, only))
 
         return asyncio.run(run())
 
 
 def lines_of(done: Done) -> list[Line]:
     """The verdict on an act."""
-    slowest_s = max(done.normal_s, default=0.0)
+    slowest_s, after = max(done.normal_s, default=(0.0, ""))
     return [
         *judge(done.facts),
         Line("findings of the audit", len(done.findings), wrong=bool(done.findings), examples=done.findings[:3]),
@@ -44,7 +43,9 @@ def lines_of(done: Done) -> list[Line]:
         Line("dead letters retried", done.dead_retried, wrong=False),
         Line("not answered 200, and sent again", done.refused, wrong=False),
         Line("times the store came back", len(done.normal_s), wrong=False),
-        Line("slowest return to normal, ms", round(slowest_s * 1000), wrong=slowest_s > NORMAL_LIMIT_S),
+        Line(
+            "slowest return to normal, ms", round(slowest_s * 1000), wrong=slowest_s > NORMAL_LIMIT_S, examples=[after]
+        ),
     ]
 
 
@@ -57,13 +58,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="decides strikes and messages (default: 1)")
     parser.add_argument("--rate", type=float, default=400, help="requests a second (default: 400)")
     parser.add_argument("--act", choices=get_args(Kind), help="play only this one")
+    parser.add_argument("--only", action="append", help="only this strike, by its name; may be repeated")
     given = parser.parse_args()
     kinds: tuple[Kind, ...] = (given.act,) if given.act else get_args(Kind)
     notes, out = Console(stderr=True, highlight=False), Console(highlight=False, width=110)
     wrong = False
     for kind in kinds:
         seconds = given.minutes * 60 / len(kinds)
-        done = play(kind, seed=given.seed, rate=given.rate, seconds=seconds, notes=notes)
+        done = play(kind, seed=given.seed, rate=given.rate, seconds=seconds, only=given.only, notes=notes)
         lines = lines_of(done)
         table = Table(
             show_header=False, title=f"{kind}: seed {given.seed}, {given.rate:g} requests/s, {done.took_s:.0f} s"

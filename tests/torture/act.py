@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -43,8 +43,8 @@ class Done(msgspec.Struct, kw_only=True):
     kind: Kind
     facts: Facts
     strikes: Counter[str]
-    normal_s: list[float]
-    """How long it took each time, from when the store was back, until a new request was logged and not spooled."""
+    normal_s: list[tuple[float, str]]
+    """After which strike, and how long it took each time, from when the store was back, until a new request was logged and not spooled."""
     spooled: int
     replayed: int
     dead_retried: int
@@ -76,6 +76,8 @@ class Act:
         """Of the audits at the end."""
         self.failed_stops: list[int] = []
         """Exit codes of gateways that were told to stop."""
+        self.heard: Counter[str] = Counter()
+        """Status of an event → how often it was answered."""
         self.turns = 0
         self.dead_retried = 0
         self._drawn = scene.draw_secrets()
@@ -94,11 +96,13 @@ class Act:
         self._expected = False
         """Whether the end of the gateway that runs is the doing of a strike."""
         self._back_s: float | None = None
-        self._normal_s: list[float] = []
+        self._normal_s: list[tuple[float, str]] = []
+        self.striking = ""
+        """What is being done to it."""
         self._normal = asyncio.Event()
 
-    async def play(self, strike: "Callable[[Act], Any]", until_s: float) -> Done:
-        """``strike`` again and again until then; then drain and look."""
+    async def play(self, strikes: "Callable[[Act], AsyncIterator[None]]") -> Done:
+        """Do all the strikes; then drain and look."""
         started_s = time.monotonic()
         async with AsyncExitStack() as stack:
             stack.callback(self.gateway.close)
@@ -108,10 +112,9 @@ class Act:
             stack.push_async_callback(_cancel, keeper)
             self.provider.start()
             try:
-                while time.monotonic() < until_s:
+                async for _ in strikes(self):
                     if keeper.done():
                         keeper.result()
-                    await strike(self)
                     await self.serving()
                     self.say(
                         f"{self.kind}: {self.strikes.total()} strikes, {len(self.provider.acknowledged)} acknowledged"
@@ -203,6 +206,11 @@ class Act:
                     raise RuntimeError(f"the gateway does not start: {self.gateway.words()[-2_000:]}")
             await self.start()
 
+    @property
+    def runs(self) -> bool:
+        """Whether the gateway's process does."""
+        return self.gateway.process is not None and self.gateway.process.poll() is None
+
     async def serving(self) -> None:
         """Wait until there is a gateway."""
         deadline_s = time.monotonic() + 60
@@ -230,12 +238,13 @@ class Act:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._normal.wait(), NORMAL_S)
         if self._back_s is not None:
-            self._normal_s.append(NORMAL_S)
+            self._normal_s.append((NORMAL_S, self.striking))
             self._back_s = None
 
     def _heard(self, sent_s: float, status: str) -> None:
+        self.heard[status] += 1
         if status == "logged" and self._back_s is not None and sent_s >= self._back_s:
-            self._normal_s.append(time.monotonic() - self._back_s)
+            self._normal_s.append((time.monotonic() - self._back_s, self.striking))
             self._back_s = None
             self._normal.set()
 

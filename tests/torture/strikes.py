@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import get_args
 
 from tests.crashes.killer import kill_store
@@ -225,11 +225,15 @@ ALSO: dict[Kind, dict[str, Strike]] = {
 }
 
 
-async def strike(act: Act) -> None:
-    """Wait a little, then do something by chance."""
-    await asyncio.sleep(act.chance.uniform(*PAUSE_S))
-    await act.serving()
-    possible = ALWAYS | ALSO[act.kind]
-    name = act.chance.choice(sorted(possible))
-    act.strikes[name] += 1
-    await possible[name](act)
+async def strikes(act: Act, seconds: float, only: Collection[str] | None = None) -> AsyncIterator[None]:
+    """So long: wait a little, then do something by chance."""
+    until_s = time.monotonic() + seconds
+    possible = {name: do for name, do in (ALWAYS | ALSO[act.kind]).items() if not only or name in only}
+    while time.monotonic() < until_s:
+        await asyncio.sleep(act.chance.uniform(*PAUSE_S))
+        await act.serving()
+        name = act.chance.choice(sorted(possible))
+        act.strikes[name] += 1
+        act.striking = name
+        await possible[name](act)
+        yield
