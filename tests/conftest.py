@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests.support.alone import turn
 from tests.support.leftovers import CleanEnd
+from tests.support.spills import judge
 from tests.support.stores import Kind, StoreServer, missing, running
 
 settings.register_profile("long", max_examples=5_000, deadline=None)
@@ -30,6 +31,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, b
         return (yield)
     with turn(Path(os.environ["TMPDIR"]), alone=item.get_closest_marker("alone") is not None):
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """No test prints or logs a secret of a fixture."""
+    report = yield
+    judge(report)
+    return report
 
 
 @pytest.fixture(scope="session", params=["valkey", pytest.param("redis", marks=pytest.mark.redis)])

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import sqlite3
 import stat
 import threading
 import time
@@ -220,3 +221,35 @@ def test_files_of_two_manifests_are_never_mixed(tmp_path: Path, made: Path, monk
     with pytest.raises(BackupRefused, match="changes all the time"):
         make("never")
     assert not list(tmp_path.glob("*never*")), "nothing is left of it"
+
+
+def test_the_spool_is_copied_while_it_is_written(tmp_path: Path, made: Path) -> None:
+    """What a process holds open is copied as SQLite copies it, damaged files as they are; it goes into the spool again,
+    and never into one that has something else."""
+    data, spool, copy = tmp_path / "data", tmp_path / "spool", tmp_path / "copy"
+    shutil.copytree(made / "appendonlydir", data / "appendonlydir")
+    spool.mkdir()
+    (spool / "old.unreadable").write_bytes(b"damaged")
+    with contextlib.closing(sqlite3.connect(spool / "1.spool")) as writer:
+        writer.execute("PRAGMA journal_mode = wal")
+        writer.execute("PRAGMA user_version = 7")
+        writer.execute("CREATE TABLE batches (id INTEGER)")
+        writer.executemany("INSERT INTO batches VALUES (?)", [(number,) for number in range(1_000)])
+        writer.commit()
+        assert (spool / "1.spool-wal").stat().st_size > 0, "positive control: the file alone would not do"
+        contents = backup.make_backup(
+            data, spool, copy, made_at="", version="", config=Path("c"), progress=lambda _: None
+        )
+    assert {"spool/1.spool", "spool/old.unreadable"} < {each.path for each in contents.files}
+    with pytest.raises(BackupRefused, match="the configuration has none"):
+        backup.restore_backup(copy, tmp_path / "new", None, lambda _: None)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "2.spool").touch()
+    with pytest.raises(BackupRefused, match="would be mixed"):
+        backup.restore_backup(copy, tmp_path / "new", other, lambda _: None)
+    backup.restore_backup(copy, tmp_path / "new", tmp_path / "again", lambda _: None)
+    with contextlib.closing(sqlite3.connect(tmp_path / "again" / "1.spool")) as read:
+        assert read.execute("SELECT COUNT(*) FROM batches").fetchone() == (1_000,)
+        assert read.execute("PRAGMA user_version").fetchone() == (7,)
+    assert (tmp_path / "again" / "old.unreadable").read_bytes() == b"damaged"

@@ -239,3 +239,17 @@ def _serving(running: Running) -> int:
     answer = ask(running, "GET", "/api/status")
     owner: str = answer.json()["store"]["partitions"][0]["owner"]
     return int(owner.split("/")[3])
+
+
+def test_changes_shows_who_did_what(running: Running) -> None:
+    """The newest first, as text and as JSON; a pause of this moment is at the top, with what it was before."""
+    assert running.gateway("pause", "up", "--why", "to be seen").code == 0
+    assert running.gateway("resume", "up").code == 0
+    resumed, paused = running.gateway("changes", "--limit", "2", "--json").objects
+    assert (resumed["what"], resumed["before"], resumed["after"]) == (
+        "subscriber.resume", {"paused": "to be seen"}, {"paused": None},
+    )  # fmt: skip
+    assert (paused["who"], paused["role"], paused["subject"]) == ("admin_token", "operate", "up")
+    shown = running.gateway("changes", "--limit", "1").out
+    assert "subscriber.resume up" in shown
+    assert "to be seen" in shown
