@@ -23,7 +23,7 @@ from gateway.store.embedded import EmbeddedStore
 
 log = structlog.get_logger("gateway.workers")
 
-STOP_S = 11.0
+STOP_S = 10.0
 """How long workers may take to stop; with the store after them the parent is gone 15 s after a SIGTERM."""
 
 FIRST_PAUSE_S = 0.1
