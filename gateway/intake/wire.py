@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway import problems
@@ -104,7 +104,6 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Take a place, or refuse."""
         super().connection_made(transport)
-        self.flow = _Flow(transport)
         place = self.clock.add(self, self.loop)
         self.since_s = self.clock.now_s
         if place is Place.NONE:
@@ -114,7 +113,7 @@ class Protocol(HttpToolsProtocol):
         self.is_spare = place is Place.SPARE
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell all whose request came on it, not only the last of them."""
+        """Tell all whose request came on it, not only the last of them: uvloop raises where one answers all the same."""
         self.clock.remove(self)
         super().connection_lost(exc)
         self._forget_requests()
@@ -328,10 +327,11 @@ class Protocol(HttpToolsProtocol):
         self.is_deaf = self.is_leaving = True
         self.since_s = self.clock.now_s
         self.fed_bytes = 0
-        self.transport.write(self.edge.refusal(problem, detail))
+        if not self.transport.is_closing():
+            self.transport.write(self.edge.refusal(problem, detail))
         self._forget_requests()
         self.flow.resume_reading()
-        if self.transport.can_write_eof():
+        if not self.transport.is_closing():
             self.transport.write_eof()
 
     # What the connections' one timer asks
@@ -385,18 +385,6 @@ class Protocol(HttpToolsProtocol):
         reader.head_is_known = False
         if rest:
             self.data_received(rest)
-
-
-class _Flow(FlowControl):
-    """uvloop raises where one asks a transport to read, or not to, that is closed already."""
-
-    def pause_reading(self) -> None:
-        if not self._transport.is_closing():
-            super().pause_reading()
-
-    def resume_reading(self) -> None:
-        if not self._transport.is_closing():
-            super().resume_reading()
 
 
 class _Rest:

@@ -270,7 +270,7 @@ def test_a_sender_that_leaves_while_requests_wait(
 ) -> None:
     """Nobody is answered, nothing is raised, and the gateway goes on.
 
-    Story: uvloop raised RuntimeError, with a traceback, where a closed connection was asked to read on."""
+    Story: uvloop raised RuntimeError, with a traceback, where the second of them was answered."""
     caplog.set_level(logging.ERROR, "uvicorn.error")
     for _ in range(20):
         with edge.connect() as connection:
