@@ -23,7 +23,7 @@ from gateway.store.layout import Keys, tags
 from tests.crashes.provider import Provider
 from tests.crashes.run import read_log
 from tests.crashes.subscribers import Subscriber, subscribing
-from tests.crashes.verdict import Facts
+from tests.crashes.verdict import Facts, Logged
 from tests.support.gateways import GatewayProcess
 from tests.support.proxy import Proxy, proxied
 from tests.support.stores import StoreServer, running
@@ -44,7 +44,8 @@ class Done(msgspec.Struct, kw_only=True):
     facts: Facts
     strikes: Counter[str]
     normal_s: list[tuple[float, str]]
-    """After which strike, and how long it took each time, from when the store was back, until a new request was logged and not spooled."""
+    """How long it took, and after which strike: from when the store was back, until a new request was logged and not
+    spooled."""
     spooled: int
     replayed: int
     dead_retried: int
@@ -93,6 +94,10 @@ class Act:
             rate=rate, first=seed * 10_000_000, port=lambda: self._port, make=self._senders.make, heard=self._heard
         )
         self._exits: list[int] = []
+        self.is_kept = True
+        """Whether a gateway that ends by itself is started again."""
+        self.retention = "64GiB"
+        """``retention_bytes``: so much that nothing is trimmed; where it is less, the log cannot be compared."""
         self._expected = False
         """Whether the end of the gateway that runs is the doing of a strike."""
         self._back_s: float | None = None
@@ -166,6 +171,7 @@ class Act:
             store=self.proxy.url if self.proxy else "embedded:./data",
             ports={name: each.port for name, each in self.subscribers.items()},
             turn=self.turns,
+            retention=self.retention,
         )
         self.turns += 1
 
@@ -194,7 +200,7 @@ class Act:
         while True:
             await asyncio.sleep(0.02)
             process = self.gateway.process
-            if process is None or self._expected or process.poll() is None:
+            if not self.is_kept or process is None or self._expected or process.poll() is None:
                 continue
             self._port = None
             if self.gateway.env["GATEWAY_FAULTS"]:
@@ -277,6 +283,11 @@ class Act:
         store = Store(StoreSettings(url="embedded:"), url)
         try:
             log = [entry for tag in tags(2) for entry in await read_log(store, Keys(tag))]
+            if (
+                self.retention != "64GiB"
+            ):  # what is trimmed was in the log once; whether it was delivered is asked below
+                there = {entry.event_id for entry in log}
+                log = [Logged(each, None) for each in self.provider.acknowledged if each not in there] + log
             acknowledged = sorted(self.provider.acknowledged)
             resent = await self.provider.resend(self.chance.sample(acknowledged, min(SAMPLE, len(acknowledged))))
             audits = []
@@ -284,7 +295,8 @@ class Act:
                 found = await self.ask("GET", "audit")
                 audits.append(int(found["ledger"]["unaccounted"]) if found else -1)
                 self.findings.append(found["findings"] if found else ["there was no answer"])
-                await store.call("XDEL", Keys("0").log, "1-0")
+                first = await store.call("XRANGE", Keys("0").log, "-", "+", "COUNT", 1)
+                await store.call("XDEL", Keys("0").log, first[0][0])
         finally:
             await store.close()
         return Facts(

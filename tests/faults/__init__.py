@@ -1,0 +1,6 @@
+"""Every named point of ``gateway/faults.py``, struck one by one: is anything lost, counted twice or sent out of order?
+
+``python -m tests.faults`` runs real gateways on one store under load and armed: for each point that stands in the code
+(``points.py`` reads them from it) one that is killed there, one where it fails, one where it hangs; after each another
+one goes on. At the end everything is drained, and ``tests/crashes/verdict.py`` asks.
+"""
