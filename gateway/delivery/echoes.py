@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from gateway.config import SubscriberSettings
 
-MARK = b"[secret]"
+MARK = b"[credential]"
+"""As ``operate/masking.py`` has it."""
 SHORTEST = 6
 """Characters. A shorter one would be found in half of any text, and is no secret."""
 SHORTEST_PART = 16

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.app import Gateway
 from gateway.config import load
+from gateway.store.changes import Change
 from gateway.store.parked import SubscriberStore
+from gateway.store.subscribers import StoredSubscribers
 from tests.operate.staff import delivered, line, settings, staff
 from tests.support.delivering import until
 from tests.support.servers import OK, answering, serving
@@ -123,9 +125,8 @@ def test_another_process_learns_of_a_change_by_itself(tmp_path: Path) -> None:
             stored = at.gateway.roster.members["crm"].stored
             assert stored is not None
             store = at.gateway.store
-            await store.script(
-                "subscribers", [at.gateway.keys[0].state, at.gateway.keys[0].subscribers], ["two", "", stored]
-            )
+            told = Change(at_ms=1, who="elsewhere", role="operate", what="subscriber.create", subject="two")
+            assert await StoredSubscribers(store, at.gateway.keys).swap("two", None, stored, told)
             await until(lambda: "two" in at.gateway.config.subscribers)
             for _ in range(6):
                 await at.log()
