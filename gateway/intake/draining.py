@@ -39,7 +39,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 """What is read from a file at once."""
 
 
-class _Held:
+class _Mine:
     """A file that this process drains."""
 
     def __init__(self, file: SpoolFile) -> None:
@@ -85,8 +85,8 @@ class Drainer:
         self._has_room = has_room
         self._wall_ms = wall_ms
         self._monotonic = monotonic
-        self._own: _Held | None = None
-        self._orphans: dict[Path, _Held] = {}
+        self._own: _Mine | None = None
+        self._orphans: dict[Path, _Mine] = {}
         self._peers: dict[Path, _Peer] = {}
         self._looked_s = float("-inf")
         self._task: asyncio.Task[None] | None = None
@@ -106,7 +106,7 @@ class Drainer:
         for held in self._orphans.values():
             await self._spool.run(self._let_go, held)
 
-    def _let_go(self, held: _Held) -> None:
+    def _let_go(self, held: _Mine) -> None:
         try:
             held.file.remove(held.done)
         except SpoolError as error:  # they will be repeated, which changes nothing
@@ -131,27 +131,24 @@ class Drainer:
     async def _round(self) -> None:
         spool = self._spool
         await self._look()
-        while spool.store_is_open and self._has_room():
-            try:
-                more = await self._drain_some()
-            except StoreError as error:
-                spool.lost(str(error))
-                await asyncio.sleep(LOOK_S / 2)
-                return
-            if not more:
-                break
-            if self._monotonic() - self._looked_s > LOOK_S:
-                await self._look()
+        try:
+            while spool.store_is_open and self._has_room():
+                if not await self._drain_some():
+                    await self._finish()
+                    return
+                if self._monotonic() - self._looked_s > LOOK_S:
+                    await self._look()
+        except StoreError as error:
+            spool.lost(str(error))
+            await asyncio.sleep(LOOK_S / 2)
         else:
             spool.is_drained()
-            return
-        await self._finish()
 
     async def _drain_some(self) -> bool:
         """Commit the oldest rows there are, of one file; whether there may be more. Raises ``StoreError``."""
-        chosen: tuple[int, _Held] | None = None
+        chosen: tuple[int, _Mine] | None = None
         others = [ms for peer in self._peers.values() if (ms := self._horizon(peer)) is not None]
-        for held in self._held():
+        for held in self._mine():
             oldest_ms = await self._ask(held, held.file.oldest_ms, held.done)
             if oldest_ms is None:
                 continue
@@ -176,14 +173,15 @@ class Drainer:
         for row in rows:
             partitions.setdefault(row.partition, []).append(row)
         ends = await asyncio.gather(*[self._commit(chosen[1], each) for each in partitions.values()])
+        failed = [end for end in ends if end is not None]
+        if not failed:
+            self._spool.found()
         await self._remove(chosen[1])
-        for end in ends:
-            if end is not None:
-                raise end
-        self._spool.found()
+        if failed:
+            raise failed[0]
         return True
 
-    async def _ask(self, held: _Held, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | None:
+    async def _ask(self, held: _Mine, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | None:
         """Ask a file; ``None`` if it was damaged: then it is set aside."""
         try:
             return await self._spool.run(work, *args, **named)
@@ -195,11 +193,11 @@ class Drainer:
                 await self._spool.run(held.file.give_up)
             return None
 
-    def _no_longer_waits(self, held: _Held, part: Held) -> None:
+    def _no_longer_waits(self, held: _Mine, part: Held) -> None:
         if held.file is self._spool.file:
             self._spool.own -= part
 
-    async def _commit(self, held: _Held, rows: list[Row]) -> StoreError | None:
+    async def _commit(self, held: _Mine, rows: list[Row]) -> StoreError | None:
         """Commit rows of one partition in their order; what ended it before the last of them."""
         for row in rows:
             try:
@@ -211,12 +209,13 @@ class Drainer:
                 # gets in: after that its number would say that it was.
                 log.error("spool.put_aside", file=held.file.path.name, batch=row.id, why=str(error))
                 await self._spool.run(held.file.put_aside, row.id, f"the store does not take it: {error}")
-            held.done.add(row.id)
+            else:
+                held.done.add(row.id)
             self._no_longer_waits(held, row.held)
             self._spool.progress(row.partition)
         return None
 
-    async def _remove(self, held: _Held) -> None:
+    async def _remove(self, held: _Mine) -> None:
         try:
             await self._spool.run(held.file.remove, held.done)
         except SpoolRefused as error:  # a full disk: they are committed, and are removed when there is room
@@ -226,8 +225,14 @@ class Drainer:
             held.is_dirty = True
 
     async def _finish(self) -> None:
-        """Nothing waits in our files, or only what must wait for others."""
+        """Nothing waits in our files, or only what must wait for others. Raises ``StoreError``."""
         spool = self._spool
+        for mine in self._mine():
+            if mine.done:
+                await self._remove(mine)
+        if spool.away_since_ms is not None:
+            await self._logs[0].last()  # the spool may have had no room for what would have asked it
+            spool.found()
         for path, orphan in list(self._orphans.items()):
             held = await self._ask(orphan, orphan.file.held)
             if held is not None and not held.rows and not held.aside and not orphan.done:
@@ -242,12 +247,12 @@ class Drainer:
         if not spool.diverts:
             spool.is_drained()
 
-    def _held(self) -> list[_Held]:
+    def _mine(self) -> list[_Mine]:
         file = self._spool.file
         if file is None:
             self._own = None
         elif self._own is None or self._own.file is not file:
-            self._own = _Held(file)
+            self._own = _Mine(file)
         return [*([self._own] if self._own else []), *self._orphans.values()]
 
     async def _look(self) -> None:
@@ -256,7 +261,7 @@ class Drainer:
         found = await self._spool.run(self._look_at_folder)
         for orphan in found.orphans:
             log.info("spool.orphan", file=orphan.path.name)
-            self._orphans[orphan.path] = _Held(orphan)
+            self._orphans[orphan.path] = _Mine(orphan)
         store_is_there = self._spool.away_since_ms is None and self._spool.store_is_open and self._has_room()
         for path, held in found.peers.items():
             known = self._peers.get(path)

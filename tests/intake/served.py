@@ -112,6 +112,10 @@ class Served:
         """The account of this moment."""
         return self.run(self._ledger())
 
+    def ledger_of_desk(self) -> Ledger:
+        """The same with what is in the spool, as the API tells it."""
+        return self.run(self.gateway.desk.ledger())
+
     async def _ledger(self) -> Ledger:
         accounts = await self._accounts()
         return make_ledger(accounts, 0)
