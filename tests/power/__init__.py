@@ -6,14 +6,19 @@ an fsync has covered. At a cut all processes are killed at once and what was not
 only a later part of it, with the next write torn: what a power cut leaves.
 
 ``python -m tests.power --cuts 5 --seed 1`` runs the crash run (``tests/crashes``) with power cuts instead of kills: at
-moments the seed decides, while the gateway starts, serves, rewrites its log or spools. Then everything is drained and
-compared. After it comes the control, the same with ``appendfsync everysec``: if it loses nothing acknowledged, the cuts
-cut nothing, and that is wrong.
+moments the seed decides, while the gateway starts, serves, spools, drains its spool, or its store rewrites the log. Then
+everything is drained and compared. After it comes the control, the same with ``appendfsync everysec``: if it loses
+nothing acknowledged, the cuts cut nothing, and that is wrong. Exit code 0 if nothing is wrong.
+
+The long run, ``--cuts 200 --rate 2000 --seed 12``, takes a quarter of an hour on two busy cores: 0 lost of 149 670
+acknowledged, 406 MB of unfsynced bytes taken; its control lost 1 691 of 2 691. (It was made before the spool; with it,
+``--cuts 8 --rate 500 --seed 1``: 0 lost of 3 566, of which 2 421 were answered from the spool.)
 
 ======================  ===============================================================================================
 ``__main__.py``         the command line and the table
 ``run.py``              the run: who is killed when
 ``disk.py``             the disk after a cut
 ``shim.c``              inside the processes: what can be undone, and what is synced
+``clock.c``             another shim, for ``test_clock.py``: a wall clock that is set
 ======================  ===============================================================================================
 """

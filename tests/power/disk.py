@@ -58,13 +58,13 @@ class Cut(msgspec.Struct, frozen=True):
     """Names that were made, moved or removed, and are not any more."""
 
 
-def build(folder: Path) -> Path:
-    """Compile the shim. Raises ``FileNotFoundError`` where there is no ``cc``."""
-    made = folder / "shim.so"
+def build(folder: Path, source: Path = SHIM) -> Path:
+    """Compile a shim. Raises ``FileNotFoundError`` where there is no ``cc``."""
+    made = folder / source.with_suffix(".so").name
     compiler = shutil.which("cc")
     if compiler is None:
         raise FileNotFoundError("cc")
-    words = [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", str(made), str(SHIM), "-ldl", "-lpthread"]
+    words = [compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", str(made), str(source), "-ldl", "-lpthread"]
     subprocess.run(words, check=True, capture_output=True)
     return made
 
