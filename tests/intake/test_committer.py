@@ -300,6 +300,20 @@ def test_counts_alone_travel_too(valkey: StoreServer) -> None:
     asyncio.run(check())
 
 
+def test_counts_alone_travel_again_and_again(valkey: StoreServer) -> None:
+    """Each time without anybody's request to take them along."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            for rejected in (1, 2, 3):
+                made.committer.note(SOURCE, "rejected")
+                async with asyncio.timeout(5):
+                    while (await made.partition.ledger()).requests.rejected < rejected:
+                        await asyncio.sleep(0.005)
+
+    asyncio.run(check())
+
+
 def test_closing_commits_what_is_queued(valkey: StoreServer) -> None:
     """After a stop nothing that was promised is missing, and nothing new is taken in."""
 

@@ -178,9 +178,11 @@ def _tests(node: ast.AST, *, tested: bool) -> list[ast.AST]:
 
 
 def _is_chosen(node: ast.Assign) -> bool:
-    """``NAME_S = 30.0``: a figure that somebody chose, and the next one would have done."""
-    name = node.targets[0]
-    return isinstance(name, ast.Name) and name.id.isupper() and isinstance(node.value, ast.Constant)
+    """``NAME_BYTES = 4 * 1024``: a figure that somebody chose, and the next one would have done."""
+    name, figures = node.targets[0], (ast.Constant, ast.BinOp, ast.operator)
+    return (
+        isinstance(name, ast.Name) and name.id.isupper() and all(isinstance(x, figures) for x in ast.walk(node.value))
+    )
 
 
 def _is_bool(node: ast.expr) -> bool:

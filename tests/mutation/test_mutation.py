@@ -42,6 +42,8 @@ def lua(text: str) -> set[str]:
         ("a -= b", {"a += b", "pass"}),
         ("raise E", {"pass"}),
         ("LIMIT_S = 30.0", set()),
+        ("LIMIT_BYTES = 4 * 1024", set()),
+        ("PORTS = (80, )", {"PORTS = ((81), )", "PORTS = ((79), )"}),
         ("x: int = 'ä' < b", {"x: int = 'ä' <= b", "x: int = 'ä' >= b"}),
         ("x = f'{a < 1}'", set()),
     ],

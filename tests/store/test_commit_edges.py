@@ -177,7 +177,7 @@ def test_what_went_in_before_a_refusal_is_counted(server: StoreServer) -> None:
             await partition.commit(event("z"))
             before = await state(partition)
             with pytest.raises(ResponseError, match="invalid expire"):
-                await partition.commit(event("z"), event("a"), event("b", seen_ttl_s=0))
+                await partition.commit(event("z"), event("a"), event("b", source="another", seen_ttl_s=0))
             size = len(event("a").event_json) + len(event("a").raw_json)
             assert await state(partition) == {
                 **before,

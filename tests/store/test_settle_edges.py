@@ -140,6 +140,26 @@ def test_what_failed_while_it_was_held_goes_on_with_its_attempts(server: StoreSe
     asyncio.run(check())
 
 
+def test_only_a_burial_makes_the_next_one_a_last_chance(server: StoreServer) -> None:
+    """Behind one that was delivered or dropped the schedule is fresh, whatever was said before."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            subscriber = await with_events(Partition(store), 4)
+            await subscriber.settle(4, park(1, key=KEY), *[Change("hold", seq, KEY) for seq in (2, 3, 4)])
+            for ended, last_chance in (
+                (Change("drop", 1, KEY), False),
+                (bury(2, key=KEY), True),
+                (Change("done", 3, KEY), False),
+            ):
+                await subscriber.settle(None, ended)
+                (follower,) = (await state(subscriber))["parked"].values()
+                assert isinstance(follower, bytes)
+                assert msgspec.json.decode(follower, type=Parked) == Parked(attempt=0, key=KEY, last_chance=last_chance)
+
+    asyncio.run(check())
+
+
 def test_a_last_chance_is_said_once_and_leaves_the_rest(server: StoreServer) -> None:
     """Of one that was tried before, what is known stays; one that is a last chance already says so once."""
 
