@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 from unicodedata import category
+from urllib.parse import quote
 
 import httpx
 import jsonschema
@@ -193,3 +194,51 @@ def test_the_command_obeys_no_word(running: tuple[GatewayProcess, dict[str, list
         assert done.code == 0, (words, done.err)
         assert not raw_controls(done.out, "\n"), words
         assert done.out
+
+
+ASKED = (
+    *("/events", "/dead", "/quarantine", "/rejected", "/replays", "/changes", "/", "/metrics", "/api/events"),
+    *("/api/dead", "/api/deliveries", "/api/quarantine", "/api/rejected", "/api/replays", "/api/subscribers"),
+)
+NAMES = (
+    "type",
+    "since",
+    "until",
+    "source",
+    "subscriber",
+    "cause",
+    "after",
+    "limit",
+    "order",
+    "where",
+    "raw",
+    "id",
+    "state",
+)
+
+
+def test_pages_and_api_take_any_question(running: tuple[GatewayProcess, dict[str, list[str]]]) -> None:
+    """Nasty words as questions, as names of things, as cookies and in forms: an answer or a refusal, never an error."""
+    started, _ = running
+    chance = Random(4)
+    with httpx.Client(timeout=30, trust_env=False, base_url=started.url) as client:
+        for what, word in WORDS.items():
+            short = word[:400]
+            path, questions = chance.choice(ASKED), dict.fromkeys(chance.sample(NAMES, 3), short)
+            sent = {"authorization": f"Bearer {token(started)}"}
+            seen = [
+                client.get(path, params=questions, headers=sent).status_code,
+                client.get(f"{chance.choice(ASKED[:9])}/{quote(short, safe='')}", headers=sent).status_code,
+                client.post("/dead/retry", data=questions, headers=sent).status_code,
+                client.post("/api/replays", content=short.encode(), headers=sent).status_code,
+            ]
+            assert all(status < 500 for status in seen), (what, path, seen)
+            assert not {401, 403, 429} & set(seen[:2]), (what, path, seen)
+        for word in WORDS.values():  # last: who is wrong so often is made to wait
+            wrong = [
+                client.get("/events", headers={"cookie": f"gateway_session={quote(word[:400])}"}).status_code,
+                client.get(f"/login/{quote(word[:400], safe='')}").status_code,
+                client.post("/login", data={"token": word}).status_code,
+            ]
+            assert all(400 <= status < 500 for status in wrong), wrong
+    assert not any(name in started.words() for name in ("Traceback", '"level":"error"'))

@@ -57,12 +57,13 @@ class Proxy:
         except (OSError, asyncio.CancelledError):
             pass  # the server is away, or the test cuts
         finally:
-            for end in (writer, store):  # first, since a second cut would end the waiting below
+            for end in (writer, store):  # first, since a second cut ends the waiting below
                 if end is not None:
                     end.transport.abort()
             for pump in pumps:
                 pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*pumps, return_exceptions=True)
             self._running.discard(task)
 
     async def close(self) -> None:
