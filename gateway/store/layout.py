@@ -58,8 +58,8 @@ key                                written   what
                                              alert (``Standing``). In the first partition alone
 ``{0}:changes``                    API       stream: ``c`` JSON (``Change``): who changed what; the newest 10 000, in
                                              the first partition alone
-``{0}:logins``                     pages     hash: SHA-256 of the secret → JSON (``Visit``), of login links that were not
-``{0}:sessions``                             used and of browsers that logged in; at most 64 and 256. In the first
+``{0}:logins``                     pages     hash: SHA-256 of the secret → JSON (``Visit``), of login links that were
+``{0}:sessions``                             not used and of browsers that logged in; at most 64 and 256. In the first
                                              partition alone
 ``{0}:deliverers``                 share     sorted set: processes that would deliver, by the time until which they said
                                              so. In the first partition alone

@@ -68,7 +68,8 @@ async def fill(at: Office) -> list[str]:
     assert await Replays(at.store, at.keys[0]).save(replay, 0)
     return [
         "/", "/events", "/events?type=message.*&since=1h", f"/events/{event.id}", f"/events/{ids[0]}", "/dead",
-        "/dead?subscriber=crm&cause=http_500", "/replays", "/changes", "/quarantine", "/rejected", "/login", "/login/used",
+        "/dead?subscriber=crm&cause=http_500", "/replays", "/changes", "/quarantine", "/rejected", "/login",
+        "/login/used",
     ]  # fmt: skip
 
 
