@@ -6,8 +6,8 @@ an fsync has covered. At a cut all processes are killed at once and what was not
 only a later part of it, with the next write torn: what a power cut leaves.
 
 ``python -m tests.power --cuts 5 --seed 1`` runs the crash run (``tests/crashes``) with power cuts instead of kills: at
-moments the seed decides, while the gateway starts, serves, spools, drains its spool, or its store rewrites the log. Then
-everything is drained and compared. After it comes the control, the same with ``appendfsync everysec``: if it loses
+moments the seed decides, while the gateway starts, serves, spools, drains its spool, or its store rewrites the log.
+Then all is drained and compared. After it comes the control, the same with ``appendfsync everysec``: if it loses
 nothing acknowledged, the cuts cut nothing, and that is wrong. Exit code 0 if nothing is wrong.
 
 The long run, ``--cuts 200 --rate 2000 --seed 12``, takes a quarter of an hour on two busy cores: 0 lost of 149 670
