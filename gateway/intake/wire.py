@@ -113,7 +113,7 @@ class Protocol(HttpToolsProtocol):
         self.is_spare = place is Place.SPARE
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell all whose request came on it, not only the last of them: uvloop raises where one answers all the same."""
+        """Tell all whose request came on it, not only the last: uvloop raises where one answers all the same."""
         self.clock.remove(self)
         super().connection_lost(exc)
         self._forget_requests()
