@@ -32,9 +32,9 @@ class Room:
         self.batches: list[Batch] = []
         commit = log.commit
 
-        async def watched(number: int, batch: Batch) -> list[int]:
+        async def watched(number: int, batch: Batch, *, committer: str | None = None) -> list[int]:
             self.batches.append(batch)
-            return await commit(number, batch)
+            return await commit(number, batch, committer=committer)
 
         log.commit = watched  # type: ignore[method-assign]  # it looks, and changes nothing
 

@@ -108,8 +108,15 @@ class GatewayProcess:
         )
 
     def ledger(self) -> dict[str, Any]:
-        """The account, from the API."""
-        answer = httpx.get(f"{self.url}/api/ledger", headers=self._token(), timeout=30, trust_env=False, verify=False)
+        """The account, from the API; while the store is away, as soon as it is back."""
+        deadline_s = time.monotonic() + START_S
+        while True:
+            answer = httpx.get(
+                f"{self.url}/api/ledger", headers=self._token(), timeout=30, trust_env=False, verify=False
+            )
+            if answer.status_code != 503 or time.monotonic() > deadline_s:
+                break
+            time.sleep(0.05)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
