@@ -1,6 +1,6 @@
 """The mutants are the mistakes they say they are, the list of equivalent ones holds, and a judge can say either.
 
-The middle run is a step of ``.ci/run``, the long one takes about half an hour: ``python -m tests.mutation``.
+The middle run is a step of ``.ci/run``, the long one, of all, takes half an hour or more: ``python -m tests.mutation``.
 """
 
 import ast
