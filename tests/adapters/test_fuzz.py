@@ -1,6 +1,6 @@
 """Fuzzing of every adapter, led by coverage and by hypothesis: whatever comes, two errors and valid events.
 
-Longer: ``python -m tests.adapters.fuzz --runs 1000000 --seed 1``.
+The long run, with its result: ``tests/adapters/fuzz.py``.
 """
 
 from random import Random

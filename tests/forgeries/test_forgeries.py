@@ -1,6 +1,6 @@
 """The forgeries, short; and that each weakened check is noticed.
 
-The long run: ``python -m tests.forgeries --count 10000000 --seed 1``.
+The long run, with its result: ``tests/forgeries/__init__.py``.
 """
 
 import hashlib
