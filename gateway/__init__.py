@@ -7,8 +7,9 @@ the *source* up by the path, and asks ``intake/pipeline.py`` what it is. That is
 
 ``intake/committer.py`` gathers what many requests bring into one batch, one round trip, one fsync:
 ``store/lua/commit.lua`` marks each event id as seen, gives it a sequence number and appends it to its partition's
-*log*, in one step. Only then is the provider answered 200. **From here on the event is on disk**, in ``{n}:log``
-(``store/layout.py`` tells every key).
+*log*, in one step. While the store cannot take it, ``intake/spool.py`` keeps the batch in a file, and
+``intake/draining.py`` commits it when the store is back. Only then is the provider answered 200. **From here on the
+event is on disk**, in ``{n}:log`` (``store/layout.py`` tells every key).
 
 ``delivery/dispatcher.py`` holds the lease of a partition and reads its log once for all *subscribers* that keep up.
 ``delivery/matching.py`` says which of them want an event by its type, ``delivery/condition.py`` which of those after a
@@ -25,6 +26,7 @@ So where is a webhook?
 ====================================  ==================================================================
 before the 200                        with the provider, who will send it again
 after the 200                         in ``{n}:log``
+or, while the store is away           in a file of the spool (*spooled*), until it is drained into the log
 the subscriber has not got to it      behind the cursor in ``{n}:sub:<name>`` (*pending*)
 an attempt failed                     in ``{n}:sub:<name>:parked``, due at ``…:due`` (*pending*)
 it waits behind a parked one          in ``{n}:sub:<name>:key:<hash>`` (*held*, *pending*)

@@ -149,7 +149,7 @@ def _banner(
     if first["away"]:
         kept = f"away{first['away']}: webhooks go into the spool"
     spool = config.store.spool
-    takes_over = f"{spool} · takes webhooks while the store cannot, up to {config.store.spool_bytes // 1024**2} MiB"
+    takes_over = f"takes webhooks while the store cannot, up to {config.store.spool_bytes // 1024**2} MiB"
     rows = [
         ("listening", base if role == "delivery" else f"{base}/in/<source>"),
         ("store", f"{where} · {kept} · {config.store.partitions} partition(s)"),

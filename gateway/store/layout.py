@@ -19,7 +19,7 @@ key                                written   what
                                    lease,    ``log_bytes`` ``trimmed`` (entries trimmed so far)
                                    trim      ``rejected_bytes``; lease: ``owner`` ``epoch`` ``lease_until_ms``;
                                              ledger: ``q:<source>:<accepted|ignored|quarantined|rejected>`` and
-                                             ``e:<source>:<produced|logged|duplicate|spooled>``; in the first
+                                             ``e:<source>:<produced|logged|duplicate>``; in the first
                                              partition ``subscribers_version``, counted up with ``subscribers``, and
                                              ``migrator`` ``migrator_until_ms`` while the format is changed
 ``{0}:subscribers``                API       hash: name → JSON of the settings as written, of subscribers made through
@@ -30,7 +30,8 @@ key                                written   what
 ``{n}:seen:<event id>``            commit    sequence number; expires after the longest of dedupe window, the
                                              provider's retry horizon and the retention. Also the look-up by id
 ``{n}:committer:<id>``             commit    ``<batch number>:<reply>`` of the last batch of one committer, so that
-                                             repeating a batch whose reply was lost changes nothing
+                                             repeating a batch whose reply was lost changes nothing; also what
+                                             tells which batches of the spool are in already
 ``{n}:subs``                       settle    set of the names of all subscribers that ever had a cursor here
 ``{n}:sub:<name>``                 settle    hash. ``start`` (sequence number at which it subscribed) ``cursor``
                                              ``delivered`` ``filtered`` ``discarded`` ``dead_bytes`` ``since_ms``
