@@ -1,6 +1,6 @@
 """The power cut, short: the shim loses what was not fsynced and nothing else; the gateway loses nothing acknowledged.
 
-The long run takes some minutes: ``python -m tests.power --cuts 100 --rate 1000 --seed 1``.
+The long run takes some minutes: ``python -m tests.power --cuts 200 --rate 1000 --seed 1``.
 """
 
 import asyncio
