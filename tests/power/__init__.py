@@ -10,7 +10,7 @@ moments the seed decides, while the gateway starts, serves, spools, drains its s
 Then all is drained and compared. After it comes the control, the same with ``appendfsync everysec``: if it loses
 nothing acknowledged, the cuts cut nothing, and that is wrong. Exit code 0 if nothing is wrong.
 
-Long runs, on two busy cores: ``--cuts 200 --rate 2000 --seed 12``, a quarter of an hour, before there was a spool: 0 lost
+Long runs, on two busy cores: ``--cuts 200 --rate 2000 --seed 12``, a quarter of an hour, without a spool: 0 lost
 of 149 670 acknowledged, 406 MB of unsynced bytes taken; its control lost 1 691 of 2 691. ``--cuts 60 --rate 1000 --seed
 21``, two and a half minutes: 0 lost of 68 027, of which 42 770 were answered from the spool; its control lost 1 927 of
 2 427.
