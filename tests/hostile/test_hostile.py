@@ -1,6 +1,6 @@
 """The hostile requests, short; and that each kind of harm is noticed.
 
-The long run: ``python -m tests.hostile --requests 1000000 --seed 1``.
+A long run, with its result: ``tests/hostile/__init__.py``.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The race, short; and that a commit which could count twice is noticed.
 
-The long run: ``python -m tests.racing --rounds 1000000 --seed 1``.
+A long run, with its result: ``tests/racing/__init__.py``.
 """
 
 import importlib.resources
