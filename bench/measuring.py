@@ -174,6 +174,7 @@ class Bench:
         """The gateway's rate in the intake row, once measured."""
         self._requests: Requests | None = None
         self._warm_up: Requests | None = None
+        self._more_requests: Requests | None = None
         self._backlogs: dict[int, Backlog] = {}
         self._names = 0
 
@@ -208,6 +209,13 @@ class Bench:
             count = round(MOST_PER_S * self.warm_up_s)
             self._warm_up = make_requests(self.directory / "warm", count, first_seed=10_000_000)
         return self._warm_up
+
+    def more_requests(self) -> Requests:
+        """As many as ``requests``, and other ones."""
+        if self._more_requests is None:
+            count = round(MOST_PER_S * self.window_s)
+            self._more_requests = make_requests(self.directory / "more", count, first_seed=40_000_000)
+        return self._more_requests
 
     @contextmanager
     def bare(self, cores: Collection[int] | None) -> Iterator["Bare"]:

@@ -79,6 +79,7 @@ log_level = "warning"
 [store]
 url = "embedded:{data}"
 retention_bytes = "64GiB"
+spool_bytes = "64GiB"
 
 [sources.{SOURCE}]
 adapter = "{ADAPTER.name}"
@@ -162,10 +163,10 @@ class Gateway:
         return self.child.pid
 
     def ready(self, within_s: float = 60.0) -> "Gateway":
-        """Wait until its store runs, is where it belongs, and ``/readyz`` answers 200."""
+        """Wait until its store runs, is where it belongs, and ``/readyz`` says ready."""
         self.store_ready(within_s)
         self.child.until(
-            lambda: get(self.port, "/readyz")[0] == 200 or None, what="200 from /readyz", within_s=within_s
+            lambda: b'"status":"ready"' in get(self.port, "/readyz")[1] or None, what="ready", within_s=within_s
         )
         return self
 
@@ -181,6 +182,12 @@ class Gateway:
 
     def _store_pid(self) -> int | None:
         return next((pid for pid in descendants(self.pid) if command_name(pid) in STORE_COMMANDS), None)
+
+    def store_pid(self) -> int:
+        """The process id of its store."""
+        found = self._store_pid()
+        assert found is not None, "store_ready comes first"
+        return found
 
     def _connect(self) -> redis.Redis | None:
         client = redis.Redis(unix_socket_path=str(socket_path(self.data)))

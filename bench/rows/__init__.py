@@ -1,7 +1,7 @@
 """The budgets, in the order of the design. A row more is a module more and a line here."""
 
 from bench.measuring import Row
-from bench.rows import acknowledge, crowd, delivery, end_to_end, intake, neighbours, start, waiting, workers
+from bench.rows import acknowledge, crowd, delivery, end_to_end, intake, neighbours, spool, start, waiting, workers
 
 ROWS: tuple[Row, ...] = (
     intake.ROW,
@@ -17,4 +17,6 @@ ROWS: tuple[Row, ...] = (
     waiting.MEMORY,
     waiting.BYTES,
     start.ROW,
+    spool.RESTART,
+    spool.RATE,
 )
