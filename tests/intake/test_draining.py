@@ -1,0 +1,282 @@
+"""Draining among several processes, and files of the spool by themselves."""
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import SpoolRefused
+from gateway.intake import draining
+from gateway.intake.draining import Drainer
+from gateway.intake.spool import Spool
+from gateway.intake.spool_database import Held
+from gateway.intake.spool_file import SpoolFile, new_row
+from gateway.intake.spool_folder import read_folder, tidy
+from gateway.store.connection import Store
+from gateway.store.layout import Keys
+from gateway.store.log import Batch, PartitionLog
+from tests.store.partition import SOURCE, Partition, event
+from tests.support.stores import StoreServer
+
+NOW_MS = 1_770_120_000_000
+
+
+def batch(*names: str) -> Batch:
+    """One request with these events."""
+    return Batch([event(name) for name in names], [(SOURCE, "accepted", 1)], [], [])
+
+
+class Process:
+    """What one process has of the spool: its file, its drainer, and a clock to set."""
+
+    def __init__(self, name: str, folder: Path, store: Store) -> None:
+        self.now_ms = NOW_MS
+        self.now_s = 0.0
+        self.has_room = True
+        self.log = PartitionLog(store, Keys("0"))
+        self.spool = Spool(
+            folder,
+            limit_bytes=1 << 20,
+            make_name=lambda: name,
+            wall_ms=lambda: self.now_ms,
+            has_room=lambda: self.has_room,
+        )
+        self.drainer = Drainer(
+            self.spool,
+            [self.log],
+            has_room=lambda: self.has_room,
+            wall_ms=lambda: self.now_ms,
+            monotonic=lambda: self.now_s,
+        )
+
+    async def put(self, *names: str, at_ms: int = 0) -> None:
+        """Take a batch over, at a time after the beginning."""
+        self.now_ms = NOW_MS + at_ms
+        await self.spool.put(0, self.log.committer, self.log.next_batch(), batch(*names))
+
+    async def drain(self) -> None:
+        """Drain, until there is nothing more to do at once."""
+        await self.drainer._round()
+
+
+@asynccontextmanager
+async def processes(server: StoreServer, folder: Path, number: int) -> AsyncIterator[tuple[list[Process], Partition]]:
+    """Processes on one folder, whose store is there; they drain when they are told to."""
+    async with server.store() as store:
+        made = [Process(f"{at}", folder, store) for at in range(number)]
+        try:
+            for each in made:
+                await each.spool.open()
+                each.spool.store_is_open = True
+            yield made, Partition(store)
+        finally:
+            for each in made:
+                await each.drainer.stop()
+                await each.spool.close()
+
+
+def test_the_older_file_goes_first(valkey: StoreServer, tmp_path: Path) -> None:
+    """A process neither drains what came later in its own file nor goes back to the store before another's is empty."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 2) as ((one, other), partition):
+            await one.put("a", at_ms=0)
+            await other.put("b", at_ms=5_000)
+            one.now_ms = other.now_ms = NOW_MS + 6_000
+            await other.drain()
+            assert await partition.names() == []
+            assert other.spool.diverts
+            await one.drain()
+            assert await partition.names() == ["a"]
+            assert not one.spool.own.rows
+            other.now_s += draining.LOOK_S * 2
+            await other.drain()
+            assert await partition.names() == ["a", "b"]
+            assert not other.spool.diverts
+
+    asyncio.run(check())
+
+
+def test_without_a_look_at_others_the_later_one_passes(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the above."""
+    monkeypatch.setattr(Drainer, "_horizon", lambda _drainer, _peer: None)
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 2) as ((one, other), partition):
+            await one.put("a", at_ms=0)
+            await other.put("b", at_ms=5_000)
+            await other.drain()
+            await one.drain()
+            assert await partition.names() == ["b", "a"]
+
+    asyncio.run(check())
+
+
+def test_a_process_that_hangs_is_not_waited_for_for_ever(valkey: StoreServer, tmp_path: Path) -> None:
+    """Its file stays as it is; after a while the others go on."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 2) as ((hangs, other), partition):
+            await hangs.put("a", at_ms=0)
+            await other.put("b", at_ms=5_000)
+            await other.drain()
+            other.now_s += draining.PATIENCE_S + 1
+            await other.drain()
+            assert await partition.names() == ["b"]
+            assert not other.spool.diverts
+
+    asyncio.run(check())
+
+
+def test_an_orphan_is_drained_before_what_is_newer(valkey: StoreServer, tmp_path: Path) -> None:
+    """Whoever gets its lock commits it under its own numbers, and then deletes it."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 2) as ((dead, heir), partition):
+            await dead.put("a", "b")
+            await dead.put("c", "a")
+            assert dead.spool.file is not None
+            path = dead.spool.file.path
+            dead.spool.file.close()
+            dead.spool.file = None
+            await heir.drainer._look()
+            assert heir.spool.diverts
+            assert SpoolFile.adopt(path) is None  # somebody has it
+            await heir.put("d", at_ms=10)
+            await heir.drain()
+            assert await partition.names() == ["a", "b", "c", "d"]
+            assert (await partition.ledger()).events.duplicate == 1
+            assert [each.name for each in tmp_path.glob("0.spool*")] == []
+
+    asyncio.run(check())
+
+
+def test_a_store_that_is_full_again_stops_the_draining(valkey: StoreServer, tmp_path: Path) -> None:
+    """There is nothing to be gained from pushing into a store that has no room."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            await one.put("a")
+            one.has_room = False
+            await one.drain()
+            assert await partition.names() == []
+            one.has_room = True
+            await one.drain()
+            assert await partition.names() == ["a"]
+
+    asyncio.run(check())
+
+
+def test_after_draining_the_file_is_small_again(valkey: StoreServer, tmp_path: Path) -> None:
+    """What an outage took of the disk is given back, while the process lives."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            for number in range(100):
+                await one.put(*[f"{number}-{at}" for at in range(40)])
+            assert one.spool.file is not None
+            large = sum(each.stat().st_size for each in tmp_path.iterdir())
+            assert one.spool.own == Held(rows=100, requests=100, events=4_000, bytes=one.spool.own.bytes)
+            await one.drain()
+            assert len(await partition.names()) == 4_000
+            assert sum(each.stat().st_size for each in tmp_path.iterdir()) < large / 8
+            assert one.spool.own == Held()
+
+    asyncio.run(check())
+
+
+def test_batches_that_gather_share_an_fsync(valkey: StoreServer, tmp_path: Path) -> None:
+    """While one is written the next ones wait, and go together; each is there when it is answered."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), _):
+            file = one.spool.file
+            assert file is not None
+            sizes: list[int] = []
+            append = file.append
+
+            def watched(rows: list[object]) -> None:
+                sizes.append(len(rows))
+                append(rows)  # type: ignore[arg-type]  # handed on as they came
+
+            file.append = watched  # type: ignore[method-assign,assignment]  # it looks, and changes nothing
+            await asyncio.gather(*[one.put(f"{number}") for number in range(20)])
+            assert sum(sizes) == 20
+            assert len(sizes) < 5
+            assert len(read_folder(tmp_path).batches) == 20
+
+    asyncio.run(check())
+
+
+def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    """Bodies are in it."""
+
+    async def check() -> None:
+        spool = Spool(
+            tmp_path / "deep" / "spool",
+            limit_bytes=1,
+            make_name=lambda: "x",
+            wall_ms=lambda: 0,
+            has_room=lambda: True,
+        )
+        await spool.open()
+        try:
+            assert stat.S_IMODE(spool.folder.stat().st_mode) == 0o700
+            assert {stat.S_IMODE(each.stat().st_mode) for each in spool.folder.iterdir()} == {0o600}
+        finally:
+            await spool.close()
+        assert list(spool.folder.iterdir()) == []
+
+    asyncio.run(check())
+
+
+def test_a_damaged_batch_is_put_aside_and_the_others_are_not(tmp_path: Path) -> None:
+    """Its bytes are not those that were written: it is not committed as if they were."""
+    file = SpoolFile.create(tmp_path / "a.spool")
+    file.append([new_row(0, "c", number, batch(f"{number}"), NOW_MS) for number in (1, 2, 3)])
+    file._database.execute("UPDATE payloads SET payload = zeroblob(9) WHERE id = 2")
+    rows, damaged = file.read(set(), NOW_MS, 9, 1 << 20)
+    assert [row.number for row in rows] == [1, 3]
+    assert damaged.rows == 1
+    assert (file.held().rows, file.held().aside) == (2, 1)
+    view = read_folder(tmp_path, recount=True)
+    assert len(view.batches) == 3
+    assert view.findings
+    file.close()
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """The process runs, and says why it has no spool."""
+    (tmp_path / "file").write_text("")
+
+    async def check() -> None:
+        spool = Spool(
+            tmp_path / "file" / "spool",
+            limit_bytes=1 << 20,
+            make_name=lambda: "x",
+            wall_ms=lambda: 0,
+            has_room=lambda: True,
+        )
+        await spool.open()
+        assert "cannot use the folder" in spool.broken
+        assert not spool.takes
+        with pytest.raises(SpoolRefused, match="cannot use the folder"):
+            await spool.put(0, "c", 1, batch("a"))
+        await spool.close()
+
+    asyncio.run(check())
+
+
+def test_a_lock_without_a_file_is_tidied_away(tmp_path: Path) -> None:
+    """Unless somebody holds it, who is about to make the file."""
+    (tmp_path / "old.spool.lock").write_text("")
+    file = SpoolFile.create(tmp_path / "new.spool")
+    (tmp_path / "new.spool").rename(tmp_path / "hidden")
+    tidy(tmp_path)
+    assert sorted(each.name for each in tmp_path.glob("*.lock")) == ["new.spool.lock"]
+    file.close()
