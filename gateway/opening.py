@@ -19,6 +19,8 @@ PROMPT_S = 1.0
 """An empty embedded store is there after 0.05 s, one of 100 000 events after 0.4 s (measured)."""
 
 AGAIN_S = 0.25
+LONGEST_S = 5.0
+"""A server that ends while it loads is not launched over and over: each time it waits twice as long."""
 
 Step = Callable[[], Awaitable[object]]
 
@@ -49,7 +51,7 @@ class Opening:
             error = first.exception()
             if error is None:
                 return
-            if not isinstance(error, StoreUnavailable) or (self._launch and self._steps[0] is self._launch):
+            if not isinstance(error, StoreUnavailable) or self._is_launching():
                 raise error
             lost(str(error))
         else:
@@ -58,7 +60,7 @@ class Opening:
 
     async def _go_on(self, first: "asyncio.Task[None]", lost: Callable[[str], None]) -> None:
         work: Awaitable[None] = first
-        told = ""
+        told, pause_s = "", AGAIN_S
         while True:
             try:
                 await work
@@ -73,8 +75,12 @@ class Opening:
                 log.error("store.not_opened", why=why)
             told = why
             lost(why)
-            await asyncio.sleep(AGAIN_S)
+            pause_s = min(2 * pause_s, LONGEST_S) if self._is_launching() else AGAIN_S
+            await asyncio.sleep(pause_s)
             work = self.now()
+
+    def _is_launching(self) -> bool:
+        return self._launch is not None and self._steps[0] is self._launch
 
     async def stop(self) -> None:
         """Open it no longer."""

@@ -94,8 +94,9 @@ class EmbeddedStore:
         # it, with everything in it (tests/power shows it).
         lasting_folder(self.directory / "appendonlydir")
         # Everybody who uses the server holds this one shared; who can have it alone at the end was the last.
-        self._users = os.open(self.directory / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._users, fcntl.LOCK_SH)
+        if self._users is None:  # else this is another try
+            self._users = os.open(self.directory / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._users, fcntl.LOCK_SH)
         await self._bring_up()
 
     async def _bring_up(self) -> None:
