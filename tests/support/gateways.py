@@ -157,11 +157,11 @@ def gateway(folder: Path, env: Mapping[str, str], *, name: str = "serve") -> Ite
 
 
 async def settled(gateway: GatewayProcess, *, within_s: float = 30.0) -> dict[str, Any]:
-    """Wait until nothing is pending; the account then."""
+    """Wait until nothing is pending or spooled; the account then."""
     deadline_s = time.monotonic() + within_s
     while True:
         ledger = await asyncio.to_thread(gateway.ledger)
-        if all(line["pending"] == 0 for line in ledger["subscribers"].values()):
+        if not ledger["events"]["spooled"] and all(not line["pending"] for line in ledger["subscribers"].values()):
             return ledger
         assert time.monotonic() < deadline_s, ledger
         await asyncio.sleep(0.02)
