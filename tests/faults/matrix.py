@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults.tours import TOURS, Tour
+from tests.faults.tours import TOURS, Tour, spool
 from tests.torture.act import Act, Done
 
 LIFE_S = 20.0
-"""How long a gateway has to pass its point."""
+TOGETHER_S = 60.0
+"""How long a gateway has to pass its point, or all of its points."""
 
 HANGS_S = {"launch": 1, "attempt": 3}
 """How long a point hangs, where it is not the ``HANG_S`` that is longer than a reply of the store may take."""
@@ -77,6 +78,7 @@ class Matrix:
                     await self._life(act, together)
         await act.start()
         act.is_kept = True
+        await act.ask("DELETE", "subscribers/guest?forget=true")  # a life may have ended before it had gone
         yield
 
     async def _life(self, act: Act, armed: Sequence[Case]) -> None:
@@ -85,7 +87,7 @@ class Matrix:
         tours = list(dict.fromkeys(TOURS[case.boundary] for case in armed if case.boundary in TOURS))
         await act.start(";".join(case.order for case in armed))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LIFE_S):
+            async with asyncio.timeout(LIFE_S if len(armed) == 1 else TOGETHER_S):
                 await self._until(act, armed, began, tours)
         struck = said(act, began)
         self.struck |= {case for case in armed if case.point in struck}
@@ -97,9 +99,9 @@ class Matrix:
     async def _until(self, act: Act, armed: Sequence[Case], began: int, tours: Sequence[Tour]) -> None:
         """Go on tours until all that is armed has happened, and a kill has killed."""
         while act.runs:
-            for tour in tours:
-                if act.runs:
-                    await tour(act)
+            await asyncio.gather(*[tour(act) for tour in tours if tour is not spool])
+            if spool in tours:  # takes the store away, which the others need
+                await spool(act)
             if armed[0].action != "kill" and {case.point for case in armed} <= said(act, began):
                 await asyncio.sleep(0.2)  # what happened last has its consequences
                 return

@@ -229,7 +229,7 @@ class Act:
         """Ask the API as an operator; ``None`` where it has no answer now."""
         headers = {"authorization": f"Bearer {self._drawn.admin_token}"}
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=10, headers=headers) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=30, headers=headers) as client:
                 answer = await client.request(method, f"{self.gateway.url}/api/{path}", json=json)
         except httpx.HTTPError:
             return None
