@@ -160,8 +160,11 @@ class Spool:
                 assert self.file is not None  # put() has seen to it
                 await self.run(self.file.append, [row for row, _ in coming])
             except Exception as error:  # whatever it is, who waits must hear of it
-                for row, done in coming:
-                    self.own -= held_of(row)
+                # All or none of it is there. A disk may fail when it was done: then it will be drained, and is counted.
+                if not await self._has(coming[0][0]):
+                    for row, _ in coming:
+                        self.own -= held_of(row)
+                for _, done in coming:
                     done.set_exception(SpoolRefused(f"not kept: {error}"))
                 if not self.broken:
                     log.error("spool.broken", why=str(error))
@@ -173,6 +176,12 @@ class Spool:
                 for _, done in coming:
                     done.set_result(None)
                 self.wake.set()
+
+    async def _has(self, row: NewRow) -> bool:
+        try:
+            return self.file is not None and await self.run(self.file.holds, row)
+        except SpoolError:
+            return False
 
     async def replace(self, error: SpoolError) -> None:
         """Set this process's own file aside, which is damaged, and go on with another."""

@@ -153,19 +153,29 @@ class SpoolFile:
 
     def append(self, rows: Sequence[NewRow]) -> None:
         """Write rows at the end, all or none, fsynced when it returns."""
-        with explaining(self.path), transaction(self._database):
+        with explaining(self.path):
             fault("spool.write", "before", disk_error)
-            for row in rows:
-                added = self._database.execute(
-                    "INSERT INTO batches (partition, committer, number, at_ms, requests, events, bytes, crc, tally)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        *(row.partition, row.committer, row.number, row.at_ms, row.requests, row.events),
-                        *(len(row.payload), zlib.crc32(row.payload), row.tally),
-                    ),
-                )
-                self._database.execute("INSERT INTO payloads VALUES (?, ?)", (added.lastrowid, row.payload))
+            with transaction(self._database):
+                for row in rows:
+                    added = self._database.execute(
+                        "INSERT INTO batches (partition, committer, number, at_ms, requests, events, bytes, crc, tally)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                        (
+                            *(row.partition, row.committer, row.number, row.at_ms, row.requests, row.events),
+                            *(len(row.payload), zlib.crc32(row.payload), row.tally),
+                        ),
+                    )
+                    self._database.execute("INSERT INTO payloads VALUES (?, ?)", (added.lastrowid, row.payload))
             fault("spool.write", "after", disk_error)
+
+    def holds(self, row: NewRow) -> bool:
+        """Whether a row waits here."""
+        with explaining(self.path):
+            found = self._database.execute(
+                "SELECT 1 FROM batches WHERE aside IS NULL AND partition = ? AND committer = ? AND number = ?",
+                (row.partition, row.committer, row.number),
+            )
+            return found.fetchone() is not None
 
     def read(self, skip: Set[int], until_ms: int, most_rows: int, most_bytes: int) -> tuple[list[Row], Held]:
         """The first rows that wait, in order, none that came after ``until_ms``; at least one if there is any.
@@ -211,11 +221,12 @@ class SpoolFile:
 
     def remove(self, ids: Iterable[int]) -> None:
         """Forget rows that are committed."""
-        with explaining(self.path), transaction(self._database):
+        with explaining(self.path):
             fault("spool.remove", "before", disk_error)
-            for row_id in ids:
-                self._database.execute("DELETE FROM batches WHERE id = ?", (row_id,))
-                self._database.execute("DELETE FROM payloads WHERE id = ?", (row_id,))
+            with transaction(self._database):
+                for row_id in ids:
+                    self._database.execute("DELETE FROM batches WHERE id = ?", (row_id,))
+                    self._database.execute("DELETE FROM payloads WHERE id = ?", (row_id,))
             fault("spool.remove", "after", disk_error)
 
     def put_aside(self, row_id: int, why: str) -> None:

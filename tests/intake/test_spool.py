@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import faults
 from gateway.errors import SpoolRefused
 from gateway.intake import committer as committer_module
 from gateway.intake.spool import Spool
@@ -276,6 +277,23 @@ def test_a_disk_that_is_full_is_a_503_and_then_none(tmp_path: Path) -> None:
         server.start()
         drained(gateway)
         assert len(gateway.names()) == taken
+
+
+def test_a_disk_that_fails_when_it_was_done_is_a_503_and_no_loss(tmp_path: Path) -> None:
+    """What is there although the disk refused it is drained and counted: once, and the store is used again."""
+    with running("valkey") as server, gateway_on(tmp_path, server.url) as gateway:
+        server.kill()
+        body = fresh()
+        faults.arm("spool.write.after=error")
+        try:
+            assert send(gateway, body) == "503"
+        finally:
+            faults.arm("")
+        server.start()
+        eventually(lambda: len(gateway.names()) == 1)
+        drained(gateway)
+        assert send(gateway, body) == "duplicate"
+        assert send(gateway) == "logged"
 
 
 def test_a_damaged_orphan_is_set_aside_and_said(tmp_path: Path) -> None:
