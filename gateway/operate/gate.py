@@ -49,11 +49,11 @@ class Door:
         return client_ip(connection.scope, self._trusted_proxies)
 
     def check_tries(self, connection: Connection) -> None:
-        """Raise ``Refused`` where this address was wrong too often; before anything is compared."""
+        """Raise ``Refused`` where this address was wrong too often."""
         wait_s = self._tries.wait_s(self.address(connection))
         if wait_s > 0:
             raise Refused(
-                problems.TOO_MANY_TRIES, f"wait {ceil(wait_s)} s; whoever is logged in with a browser is not concerned"
+                problems.TOO_MANY_TRIES, f"wait {ceil(wait_s)} s; sessions and the right token in a header are not concerned"
             )
 
     def wrong(self, connection: Connection, how: str) -> None:
@@ -71,12 +71,14 @@ class Door:
         if header is None:
             cookie = connection.cookies.get(self.cookie)
             return await self.access.by_session(cookie) if cookie else None
-        self.check_tries(connection)
         scheme, _, secret = header.partition(" ")
         if scheme.lower() != "bearer":
             raise Refused(problems.NO_TOKEN, "the header Authorization has another scheme; send Bearer and a token")
+        # The right token never waits: a scraper with an old one must not lock out the command on the same machine, and
+        # a token has 128 bits and more, which nobody finds by trying.
         identity = self.access.by_token(secret.strip())
         if identity is None:
+            self.check_tries(connection)
             self.wrong(connection, "token")
             raise Refused(
                 problems.WRONG_TOKEN,

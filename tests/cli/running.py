@@ -49,6 +49,7 @@ def run(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> Don
         patch.dict(os.environ, {"COLUMNS": "100", **(env or {})}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        patch("gateway.wide_log.set_up"),  # it holds for the whole process, and every later test would log into `err`
     ):
         try:
             main(list(arguments))

@@ -35,7 +35,8 @@ def test_no_parameter_brings_down_anything(store_settings: StoreSettings) -> Non
             for value in NASTY:
                 for base in ("/api/events/", "/events/", "/login/", "/schema/"):
                     answer = await at.operator.get(base + value.replace("\r\n", "%0d%0a").replace("\x00", "%00"))
-                    assert answer.status_code in (200, 400, 404, 409, 410), (base, value)
+                    wanted_status = (410, 429) if base == "/login/" else ()  # the wrong links of one address add up
+                    assert answer.status_code in (200, 400, 404, 409, *wanted_status), (base, value)
                     assert "set-cookie" not in answer.headers
 
     asyncio.run(run())

@@ -67,8 +67,8 @@ def test_memory_is_bounded_and_who_tries_on_is_not_forgotten() -> None:
 
 
 def test_wrong_tokens_of_every_kind_are_slowed_down_and_sessions_are_not(store_settings: StoreSettings) -> None:
-    """Header, form and link count together; then even the right token waits, so that trying on cannot find it. A
-    browser that is in goes on, and after a while everything is as before."""
+    """Header, form and link count together; then every further wrong try waits, and the login page. The right token in
+    a header does not, nor does a browser that is in: a scraper with an old token locks nobody out."""
 
     async def run() -> None:
         async with office(store_settings) as at:
@@ -82,21 +82,19 @@ def test_wrong_tokens_of_every_kind_are_slowed_down_and_sessions_are_not(store_s
                 else:
                     answer = await at.nobody.request("GET" if kind == 2 else "POST", f"/login/wrong-{number}")
                 assert answer.status_code in (401, 410), number
-            slow = await at.operator.get("/api/ledger")
+            slow = await at.nobody.get("/api/ledger", headers={"authorization": "Bearer wrong-again"})
             assert (slow.status_code, slow.json()["code"]) == (429, "too_many_tries")
             assert slow.json()["detail"].startswith("wait 3 s")
             assert slow.headers["retry-after"] == "30"
             for answer in (
                 await at.nobody.post("/login/", data={"token": OPERATE_TOKEN}),
                 await at.nobody.get("/login/wrong"),
-                await at.nobody.get("/metrics", headers={"authorization": f"Bearer {OPERATE_TOKEN}"}),
+                await at.nobody.get("/metrics", headers={"authorization": "Bearer wrong"}),
             ):
                 assert answer.status_code == 429
             assert (await at.nobody.get("/api/ledger")).status_code == 401, "who sends nothing is not wrong"
             async with browser:
                 assert (await browser.get("/api/ledger")).status_code == 200
-            at.clock_s += EVERY_S
-            assert (await at.operator.get("/api/ledger")).status_code == 200
             for _ in range(100):
                 assert (await at.operator.get("/api/ledger")).status_code == 200, "who is right is never slowed down"
 
