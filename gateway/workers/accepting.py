@@ -18,7 +18,7 @@ from typing import Any
 
 import uvicorn
 
-DRAIN_S = 1.0
+DRAIN_S = 3.0
 """How long connections without a request are kept for one that may be on its way."""
 
 PAUSE_S = 1.0

@@ -169,6 +169,7 @@ def test_whoever_is_asked_knows_what_all_know(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+@pytest.mark.alone  # a machine that is short of time breaks connections off by itself
 @pytest.mark.timeout(180)
 def test_workers_die_and_are_replaced_under_load_and_nothing_is_refused_or_lost(tmp_path: Path) -> None:
     """One is killed: the other serves, and it is started again, after a growing pause where it cannot start. All are
