@@ -9,6 +9,9 @@ everything is drained, and ``verdict.py`` compares what was acknowledged, what i
 The seed decides the kills and the messages, not the scheduling of the machine: two runs are alike, not equal. Exit code
 0 if nothing is wrong. ``tests/test_crashes.py`` runs a short version.
 
+That command, on two cores in 404 s: 189 954 requests acknowledged, 0 lost, 0 logged twice, 0 out of order, 0 delivered
+again without a kill. ``--kills 40 --store-kills 10 --rate 3000`` in 97 s: 123 213 acknowledged, the same.
+
 ======================  ===============================================================================================
 ``__main__.py``         the command line and the table
 ``run.py``              wiring: configuration, processes, order of events
