@@ -4,6 +4,7 @@ Nothing secret is logged: callers pass names, counts and reasons, never headers,
 whole URLs at INFO, which may hold tokens, so they are held to WARNING.
 """
 
+import contextlib
 import logging
 import sys
 from typing import Any, Literal, TextIO
@@ -23,6 +24,7 @@ def set_up(
     ``worker``: of several processes whose lines go there, which this one is; it stands in every line.
     """
     stream = stream or sys.stderr
+    lines: Any = _Lines(stream)
     text = form == "text" or (form == "auto" and stream.isatty())
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=24)
@@ -39,8 +41,27 @@ def set_up(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(file=stream),
+        logger_factory=structlog.PrintLoggerFactory(file=lines),
         cache_logger_on_first_use=True,
     )
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Lines:
+    """Where lines go. One that cannot be written (the disk is full, the reader has gone) is lost, and nothing else is:
+    raised where it was said, it would answer 500, or end for ever what drains the spool or restarts the store.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, if that can be."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Hand it on, if that can be."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
