@@ -106,7 +106,7 @@ class Gateway:
             is_configured=lambda name: name in self.config.subscribers,
         )
         intake_logs = [PartitionLog(self.intake_store, keys) for keys in self.keys]
-        self.spool = self._spool() if settings.spool and role != "delivery" else None
+        self.spool = self._spool(intake_logs) if settings.spool and role != "delivery" else None
         self.drainer = self._drainer(self.spool, intake_logs) if self.spool else None
         self.committers = [
             Committer(each, monotonic=time.monotonic, partition=number, spool=self.spool)
@@ -219,15 +219,21 @@ class Gateway:
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
 
-    def _spool(self) -> Spool:
+    def _spool(self, logs: Sequence[PartitionLog]) -> Spool:
         settings = self.config.store
         assert settings.spool is not None
+
+        def renew() -> None:
+            for each in logs:
+                each.renew()
+
         return Spool(
             settings.spool,
             limit_bytes=settings.spool_bytes,
             make_name=lambda: f"{wall_ms()}-{secrets.token_hex(8)}",
             wall_ms=wall_ms,
             has_room=lambda: self.housekeeping.has_room,
+            replaced=renew,
         )
 
     def _drainer(self, spool: Spool, logs: Sequence[PartitionLog]) -> Drainer:

@@ -239,32 +239,33 @@ class Committer:
 
     async def _place(self, batch: Batch) -> list[int]:
         """To the store, else to the spool. Raises ``StoreUnavailable`` where neither takes it."""
-        number, spool = self._log.next_batch(), self._spool
-        if spool is None:
-            return await self._commit(number, batch)
-        if spool.diverts:
+        spool = self._spool
+        if spool is not None and spool.diverts:
             await spool.pace(self._partition)
+        number, committer = self._log.next_batch(), self._log.committer
+        if spool is None:
+            return await self._commit(committer, number, batch)
         why = "the store cannot be used"
         if not spool.diverts:
             try:
-                return await self._commit(number, batch, tries=SPOOL_TRIES)
+                return await self._commit(committer, number, batch, tries=SPOOL_TRIES)
             except StoreError as error:
                 why = str(error)
                 spool.lost(why)
         batch.rejected = []  # of those only the counts: nobody unproven fills the spool
         try:
-            await spool.put(self._partition, self._log.committer, number, batch)
+            await spool.put(self._partition, committer, number, batch)
         except SpoolRefused as error:
             raise StoreUnavailable(f"{why}; {error}") from None
         return [SPOOLED] * len(batch.events)
 
-    async def _commit(self, number: int, batch: Batch, *, tries: int | None = None) -> list[int]:
+    async def _commit(self, committer: str, number: int, batch: Batch, *, tries: int | None = None) -> list[int]:
         """To the store. Raises ``StoreUnavailable`` once it has refused ``tries`` times, or for ``GIVE_UP_S``."""
         deadline = self._monotonic() + GIVE_UP_S
         while True:
             try:
                 async with asyncio.timeout(max(RETRY_PAUSE_S, deadline - self._monotonic())):
-                    return await self._log.commit(number, batch)
+                    return await self._log.commit(number, batch, committer=committer)
             except TimeoutError:
                 raise StoreUnavailable(f"the store did not answer within {GIVE_UP_S:g} s") from None
             except StoreUnavailable:

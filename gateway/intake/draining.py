@@ -33,6 +33,8 @@ LOOK_S = 0.25
 """How often the folder is looked at, and a store that is away asked."""
 
 APART_MS = 1_000
+EVER_MS = 1 << 62
+"""Later than any clock that jumped says."""
 PATIENCE_S = 10.0
 CHUNK_ROWS = 64
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -88,6 +90,8 @@ class Drainer:
         self._own: _Mine | None = None
         self._orphans: dict[Path, _Mine] = {}
         self._peers: dict[Path, _Peer] = {}
+        self._refused: dict[Path, tuple[float, str]] = {}
+        """Orphans that could not be used: when, and why."""
         self._looked_s = float("-inf")
         self._task: asyncio.Task[None] | None = None
         self.troubles: dict[str, str] = {}
@@ -159,7 +163,7 @@ class Drainer:
                 others.append(oldest_ms)
         if chosen is None:
             return False
-        until_ms = min(others, default=self._wall_ms() + 365 * 86_400_000) + APART_MS
+        until_ms = min(others, default=EVER_MS) + APART_MS
         read = await self._ask(chosen[1], chosen[1].file.read, chosen[1].done, until_ms, CHUNK_ROWS, CHUNK_BYTES)
         if read is None:
             return True
@@ -182,22 +186,30 @@ class Drainer:
         return True
 
     async def _ask(self, held: _Mine, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | None:
-        """Ask a file; ``None`` if it was damaged: then it is set aside."""
+        """Ask a file; ``None`` if it was damaged: then it is set aside. So is, for a while, an orphan that the disk
+        refuses: it must not hold up all others. Raises ``SpoolRefused`` where it is our own.
+        """
         try:
             return await self._spool.run(work, *args, **named)
         except SpoolUnreadable as error:
             if held.file is self._spool.file:
-                await self._spool.replace(error)
+                await self._spool.replace(held.file, error)
             elif self._orphans.pop(held.file.path, None) is not None:
                 log.error("spool.unreadable", why=str(error))
                 await self._spool.run(held.file.give_up)
+            return None
+        except SpoolRefused as error:
+            if self._orphans.pop(held.file.path, None) is None:
+                raise
+            self._refused[held.file.path] = (self._monotonic(), str(error))
+            await self._spool.run(held.file.close)
             return None
 
     def _no_longer_waits(self, held: _Mine, part: Held) -> None:
         if held.file is self._spool.file:
             self._spool.own -= part
 
-    async def _commit(self, held: _Mine, rows: list[Row]) -> StoreError | None:
+    async def _commit(self, held: _Mine, rows: list[Row]) -> StoreError | SpoolError | None:
         """Commit rows of one partition in their order; what ended it before the last of them."""
         for row in rows:
             try:
@@ -208,7 +220,10 @@ class Drainer:
                 # Whatever it is, it would be the same each time. The row must be out of the way before the next one
                 # gets in: after that its number would say that it was.
                 log.error("spool.put_aside", file=held.file.path.name, batch=row.id, why=str(error))
-                await self._spool.run(held.file.put_aside, row.id, f"the store does not take it: {error}")
+                try:
+                    await self._spool.run(held.file.put_aside, row.id, f"the store does not take it: {error}")
+                except SpoolError as refused:  # raised here, it would leave the other partitions to go on alone
+                    return refused
             else:
                 held.done.add(row.id)
             self._no_longer_waits(held, row.held)
@@ -241,6 +256,11 @@ class Drainer:
                 log.info("spool.orphan_drained", file=path.name)
         await self._sum_up()
         own = self._own
+        if own is not None and spool.own.rows and not own.done:  # some wait for others; or the count went wrong
+            counted = spool.own
+            found = await self._ask(own, own.file.held)
+            if found is not None:
+                spool.recounted(own.file, counted, found)
         if own is not None and own.is_dirty and not spool.own.rows and not own.done:
             own.is_dirty = False
             await self._ask(own, own.file.shrink)
@@ -306,6 +326,11 @@ class Drainer:
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             if path == own or path in self._orphans:
                 continue
+            refused_s, why = self._refused.get(path, (float("-inf"), ""))
+            if self._looked_s - refused_s < PATIENCE_S:
+                found.troubles[path.name] = why
+                continue
+            self._refused.pop(path, None)
             try:
                 orphan = SpoolFile.adopt(path)
                 if orphan is not None:

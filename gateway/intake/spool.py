@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import msgspec
 import structlog
 
 from gateway.errors import SpoolError, SpoolRefused, SpoolUnreadable
@@ -45,16 +46,26 @@ class Spool:
         make_name: Callable[[], str],
         wall_ms: Callable[[], int],
         has_room: Callable[[], bool],
+        replaced: Callable[[], None] = lambda: None,
     ) -> None:
-        """``make_name``: a name that no file of the folder ever had; ``has_room``: whether the store may still grow."""
+        """``make_name``: a name that no file of the folder ever had; ``has_room``: whether the store may still grow.
+
+        ``replaced`` is called when the file was damaged: from then on batches must come from other committers.
+        """
         self.folder = folder
         self.limit_bytes = limit_bytes
         self._make_name = make_name
         self._wall_ms = wall_ms
         self._has_room = has_room
+        self._replaced = replaced
         self._thread = ThreadPoolExecutor(1, "spool")
         self._coming: list[tuple[NewRow, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()
+        self._committers: set[str] = set()
+        """Whose batches the file may hold."""
+        self._retired: set[str] = set()
+        """Whose batches a damaged one may hold."""
         self._progress = asyncio.Event()
         self.file: SpoolFile | None = None
         """This process's own."""
@@ -81,14 +92,19 @@ class Spool:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **named))
 
     async def open(self) -> None:
-        """Make this process's file. Where that fails it says so, and is tried again when it is needed."""
-        try:
-            self.file = await self.run(self._make_file)
-            self.broken = ""
-        except SpoolRefused as error:
-            if str(error) != self.broken:
-                log.error("spool.broken", why=str(error))
-            self.broken = str(error)
+        """Make this process's file, unless there is one. Where that fails it says so, and is tried again when it is
+        needed.
+        """
+        async with self._opening:
+            if self.file is not None:
+                return
+            try:
+                self.file = await self.run(self._make_file)
+                self.broken = ""
+            except SpoolRefused as error:
+                if str(error) != self.broken:
+                    log.error("spool.broken", why=str(error))
+                self.broken = str(error)
 
     def _make_file(self) -> SpoolFile:
         try:
@@ -142,6 +158,9 @@ class Spool:
             await self.open()
         if self.file is None:
             raise SpoolRefused(self.broken)
+        if committer in self._retired:
+            raise SpoolRefused("the file with the batches before it was damaged")
+        self._committers.add(committer)
         row = new_row(partition, committer, number, batch, self._wall_ms())
         part = held_of(row)
         if self.held.bytes + part.bytes > self.limit_bytes:
@@ -155,13 +174,14 @@ class Spool:
 
     async def _write(self) -> None:
         while self._coming:
-            coming, self._coming = self._coming, []
+            file, coming, self._coming = self.file, self._coming, []
+            assert file is not None  # put() has seen to it
             try:
-                assert self.file is not None  # put() has seen to it
-                await self.run(self.file.append, [row for row, _ in coming])
+                await self.run(file.append, [row for row, _ in coming])
             except Exception as error:  # whatever it is, who waits must hear of it
                 # All or none of it is there. A disk may fail when it was done: then it will be drained, and is counted.
-                if not await self._has(coming[0][0]):
+                # What was in a file that is no longer ours is not counted any more.
+                if not await self._has(file, coming[0][0]) and file is self.file:
                     for row, _ in coming:
                         self.own -= held_of(row)
                 for _, done in coming:
@@ -170,26 +190,47 @@ class Spool:
                     log.error("spool.broken", why=str(error))
                 self.broken = str(error)
                 if isinstance(error, SpoolUnreadable):
-                    await self.replace(error)
+                    await self.replace(file, error)
             else:
                 self.broken = ""
                 for _, done in coming:
                     done.set_result(None)
                 self.wake.set()
 
-    async def _has(self, row: NewRow) -> bool:
+    async def _has(self, file: SpoolFile, row: NewRow) -> bool:
         try:
-            return self.file is not None and await self.run(self.file.holds, row)
+            return await self.run(file.holds, row)
         except SpoolError:
             return False
 
-    async def replace(self, error: SpoolError) -> None:
-        """Set this process's own file aside, which is damaged, and go on with another."""
+    async def replace(self, file: SpoolFile, error: SpoolError) -> None:
+        """Set this process's own file aside, which is damaged, and go on with another.
+
+        Whoever mends it puts it back, and what was acknowledged is committed: so its committers may commit nothing more
+        that is later, or the store would take what is in it for batches that had been in.
+        """
+        if file is not self.file:
+            return  # writer and drainer both found out
         log.error("spool.unreadable", why=str(error))
-        if self.file is not None:
-            await self.run(self.file.give_up)
+        self._retired |= self._committers
+        self._committers.clear()
+        self._replaced()
+        for _, done in self._coming:
+            done.set_exception(SpoolRefused(f"not kept: {error}"))
+        self._coming.clear()
         self.file, self.own = None, Held()
+        await self.run(file.give_up)
         await self.open()
+
+    def recounted(self, file: SpoolFile, counted: Held, held: Held) -> None:
+        """Believe what a file was found to hold, unless it is being written, or was since it was ``counted``.
+
+        A disk that failed when it was asked may have kept what was not counted, or not what was: after that no batch
+        would go to the store again, or one too early.
+        """
+        is_writing = self._writer is not None and not self._writer.done()
+        if file is self.file and counted is self.own and not is_writing:
+            self.own = msgspec.structs.replace(held, aside=0, oldest_ms=None)
 
     def progress(self, partition: int) -> None:
         """A batch of this partition was committed."""

@@ -145,8 +145,7 @@ class SpoolFile:
             if database is not None:
                 database.close()
             if isinstance(error, SpoolUnreadable):
-                _set_aside(path)
-                release(path, lock)
+                _set_aside(path, lock)
             else:
                 os.close(lock)
             raise
@@ -264,8 +263,7 @@ class SpoolFile:
         """Close it and call it unreadable, as it is."""
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
-        _set_aside(self.path)
-        release(self.path, self._lock)
+        _set_aside(self.path, self._lock)
 
 
 def take_lock(path: Path, *, create: bool) -> int | None:
@@ -278,6 +276,9 @@ def take_lock(path: Path, *, create: bool) -> int | None:
             return lock
     except (BlockingIOError, FileNotFoundError):
         pass  # held; or whoever had it has removed it in between
+    except BaseException:
+        os.close(lock)
+        raise
     os.close(lock)
     return None
 
@@ -295,10 +296,15 @@ def _remove(path: Path) -> None:
             Path(f"{path}{companion}").unlink()
 
 
-def _set_aside(path: Path) -> None:
-    for companion in _COMPANIONS:
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"{path}{companion}").rename(f"{path.with_suffix(UNREADABLE)}{companion}")
+def _set_aside(path: Path, lock: int) -> None:
+    try:
+        for companion in _COMPANIONS:
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{path}{companion}").rename(f"{path.with_suffix(UNREADABLE)}{companion}")
+    except OSError:  # a disk that cannot be written any more: an orphan, which every look tries again
+        os.close(lock)
+    else:
+        release(path, lock)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -98,6 +98,10 @@ class PartitionLog:
         self._batch_number += 1
         return self._batch_number
 
+    def renew(self) -> None:
+        """Number the batches under another id from now on: of the old one nothing more is committed but its spool."""
+        self.committer = secrets.token_hex(8)
+
     async def commit(self, number: int, batch: Batch, *, committer: str | None = None) -> list[int]:
         """Append a batch durably. Returns a sequence number an event, 0 for a duplicate.
 

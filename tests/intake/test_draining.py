@@ -1,14 +1,16 @@
 """Draining among several processes, and files of the spool by themselves."""
 
 import asyncio
+import fcntl
 import stat
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from gateway.errors import SpoolRefused
+from gateway.errors import SpoolRefused, SpoolUnreadable
 from gateway.intake import draining
 from gateway.intake.draining import Drainer
 from gateway.intake.spool import Spool
@@ -43,6 +45,7 @@ class Process:
             make_name=lambda: name,
             wall_ms=lambda: self.now_ms,
             has_room=lambda: self.has_room,
+            replaced=self.log.renew,
         )
         self.drainer = Drainer(
             self.spool,
@@ -280,3 +283,204 @@ def test_a_lock_without_a_file_is_tidied_away(tmp_path: Path) -> None:
     tidy(tmp_path)
     assert sorted(each.name for each in tmp_path.glob("*.lock")) == ["new.spool.lock"]
     file.close()
+
+
+def test_what_comes_while_a_damaged_file_is_replaced_is_counted(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uncounted, it would be passed by the next batch, and then be taken for one that had been in: lost."""
+    giving_up, may_go_on = threading.Event(), threading.Event()
+    append, give_up = SpoolFile.append, SpoolFile.give_up
+
+    def damaged(_file: SpoolFile, _rows: object) -> None:
+        monkeypatch.setattr(SpoolFile, "append", append)
+        raise SpoolUnreadable("damaged")
+
+    def slowly(file: SpoolFile) -> None:
+        giving_up.set()
+        may_go_on.wait(10)
+        give_up(file)
+
+    monkeypatch.setattr(SpoolFile, "append", damaged)
+    monkeypatch.setattr(SpoolFile, "give_up", slowly)
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            one.spool.must_wait = False
+            refused = asyncio.create_task(one.put("a"))
+            await asyncio.to_thread(giving_up.wait, 10)
+            kept = asyncio.create_task(one.put("b"))
+            await asyncio.sleep(0.05)
+            may_go_on.set()
+            with pytest.raises(SpoolRefused):
+                await refused
+            await kept
+            assert one.spool.file is not None
+            assert one.spool.own.rows == one.spool.file.held().rows == 1
+            assert one.spool.diverts
+            await one.drain()
+            assert await partition.names() == ["b"]
+            assert one.spool.own == Held()
+
+    asyncio.run(check())
+
+
+def test_a_damaged_file_that_was_mended_is_committed(valkey: StoreServer, tmp_path: Path) -> None:
+    """What was committed since has other committers, or the store would say that it came too late."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 2) as ((one, heir), partition):
+            await one.put("a")
+            file = one.spool.file
+            assert file is not None
+            await one.spool.replace(file, SpoolUnreadable("damaged"))
+            await one.put("b")
+            await one.drain()
+            assert await partition.names() == ["b"]
+            for path in tmp_path.glob("*.unreadable*"):
+                path.rename(tmp_path / path.name.replace("0.unreadable", "mended.spool"))
+            await heir.drain()
+            assert await partition.names() == ["b", "a"]
+
+    asyncio.run(check())
+
+
+def test_a_batch_of_a_damaged_file_s_committer_is_refused(valkey: StoreServer, tmp_path: Path) -> None:
+    """It was numbered before the file was replaced; the provider sends it again."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), _):
+            before = one.log.committer
+            await one.put("a")
+            assert one.spool.file is not None
+            await one.spool.replace(one.spool.file, SpoolUnreadable("damaged"))
+            with pytest.raises(SpoolRefused, match="damaged"):
+                await one.spool.put(0, before, one.log.next_batch(), batch("b"))
+
+    asyncio.run(check())
+
+
+def test_a_batch_that_cannot_be_put_aside_does_not_have_others_counted_twice(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other partitions' batches are waited for before the next round."""
+
+    class Slow(PartitionLog):
+        async def repeat(self, committer: str, number: int, batch: Batch) -> None:
+            await asyncio.sleep(0.05)
+            await super().repeat(committer, number, batch)
+
+    class Poisoned(PartitionLog):
+        async def repeat(self, committer: str, number: int, batch: Batch) -> None:
+            raise ValueError("no such thing")
+
+    def refuse(_file: SpoolFile, _row: int, _why: str) -> None:
+        raise SpoolRefused("full")
+
+    monkeypatch.setattr(SpoolFile, "put_aside", refuse)
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            store = partition.log._store
+            logs = [Poisoned(store, Keys("1")), Slow(store, Keys("0"))]
+            one.drainer = Drainer(
+                one.spool, logs, has_room=lambda: True, wall_ms=lambda: one.now_ms, monotonic=lambda: one.now_s
+            )
+            for number in (0, 1):
+                await one.spool.put(number, "c", 1, batch(f"{number}"))
+            for _ in range(2):
+                with pytest.raises(SpoolRefused, match="full"):
+                    await one.drainer._round()
+            await asyncio.sleep(0.1)
+            assert one.spool.own.rows == 1
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("counted", [-1, 2])
+def test_a_count_that_went_wrong_is_mended(valkey: StoreServer, tmp_path: Path, counted: int) -> None:
+    """A disk that failed may have kept more than it said, or less; the store is used again all the same."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            await one.put("a")
+            one.spool.own += Held(rows=counted)
+            await one.drain()
+            assert await partition.names() == ["a"]
+            assert one.spool.own == Held()
+            assert not one.spool.diverts
+
+    asyncio.run(check())
+
+
+def test_a_clock_that_jumped_back_by_years_holds_nothing_up(valkey: StoreServer, tmp_path: Path) -> None:
+    """What came by the later time is drained by the earlier one."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            await one.put("a", at_ms=3 * 366 * 86_400_000)
+            one.now_ms = NOW_MS
+            await one.drain()
+            assert await partition.names() == ["a"]
+
+    asyncio.run(check())
+
+
+def test_a_file_that_cannot_be_locked_or_set_aside_leaves_no_descriptor_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is looked at four times a second."""
+    path = tmp_path / "a.spool"
+    path.write_text("no database " * 1_000)
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        for _ in range(2):
+            with pytest.raises(SpoolUnreadable):
+                SpoolFile.adopt(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        with pytest.raises(OSError, match="Read-only"):
+            SpoolFile.adopt(path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    with pytest.raises(SpoolUnreadable):
+        SpoolFile.adopt(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.unreadable"]
+
+
+def test_an_orphan_that_the_disk_refuses_holds_up_no_other_file(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named among the troubles, and tried again later."""
+    oldest_ms = SpoolFile.oldest_ms
+    refuses = True
+
+    def ask(file: SpoolFile, skip: set[int]) -> int | None:
+        if refuses and file.path.name == "0.spool":
+            raise SpoolRefused("disk I/O error")
+        return oldest_ms(file, skip)
+
+    monkeypatch.setattr(SpoolFile, "oldest_ms", ask)
+
+    async def check() -> None:
+        nonlocal refuses
+        async with processes(valkey, tmp_path, 2) as ((dead, heir), partition):
+            await dead.put("a")
+            await dead.spool.close()
+            await heir.put("b")
+            await heir.drain()
+            assert await partition.names() == ["b"]
+            await heir.drain()
+            assert not heir.spool.diverts
+            assert heir.drainer.troubles == {"0.spool": "disk I/O error"}
+            refuses = False
+            heir.now_s += draining.PATIENCE_S + 1
+            await heir.drain()
+            assert await partition.names() == ["b", "a"]
+            assert heir.drainer.troubles == {}
+
+    asyncio.run(check())
