@@ -181,7 +181,11 @@ class Parent:
                 log.error("workers.ended", worker=number, pid=worker.pid, code=code, starts_again_in_s=pause_s)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-                successor = await self._spawn(number)
+                try:
+                    successor = await self._spawn(number)
+                except OSError as error:  # no memory for one more: the others serve on, and it is tried again
+                    log.error("workers.not_started", worker=number, why=str(error))
+                    continue
                 self._serving[number] = successor
             if await successor.ready():
                 log.info("workers.started", worker=number, pid=successor.pid)
