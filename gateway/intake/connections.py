@@ -143,13 +143,15 @@ class Connections:
 
     def _look_on(self, loop: asyncio.AbstractEventLoop) -> None:
         some, self._to_look_at = self._to_look_at[:AT_ONCE], self._to_look_at[AT_ONCE:]
-        for connection in some:
-            if connection in self._all:
-                connection.look(self.now_s)
-        if self._to_look_at:
-            self._timer = loop.call_later(0, self._look_on, loop)
-        else:
-            self._timer = loop.call_later(self.look_every_s, self._look, loop) if self._all else None
+        try:
+            for connection in some:
+                if connection in self._all:
+                    connection.look(self.now_s)
+        finally:  # a defect with one of them must not leave all others without deadlines
+            if self._to_look_at:
+                self._timer = loop.call_later(0, self._look_on, loop)
+            else:
+                self._timer = loop.call_later(self.look_every_s, self._look, loop) if self._all else None
 
 
 def open_files_for(max_connections: int) -> int:

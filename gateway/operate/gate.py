@@ -53,7 +53,8 @@ class Door:
         wait_s = self._tries.wait_s(self.address(connection))
         if wait_s > 0:
             raise Refused(
-                problems.TOO_MANY_TRIES, f"wait {ceil(wait_s)} s; sessions and the right token in a header are not concerned"
+                problems.TOO_MANY_TRIES,
+                f"wait {ceil(wait_s)} s; sessions and the right token in a header are not concerned",
             )
 
     def wrong(self, connection: Connection, how: str) -> None:

@@ -1,7 +1,7 @@
 """How often an address may be wrong about a token: a bucket for each, bounded in number, without a clock of its own.
 
-It bounds the work and the log lines that somebody who is wrong costs. Only wrong tries use a bucket up, and a token in a
-header is never made to wait if it is right; the login page is, while its address is wrong all the time.
+It bounds the work and the log lines that somebody who is wrong costs. Only wrong tries use a bucket up, and a token in
+a header is never made to wait if it is right; the login page is, while its address is wrong all the time.
 """
 
 from collections import OrderedDict

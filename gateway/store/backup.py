@@ -233,7 +233,7 @@ def _copy_spool(spool: Path | None, stage: Path) -> Iterator[CopiedFile]:
         target.touch(mode=0o600)
         try:
             with (
-                contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
+                contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source,
                 contextlib.closing(sqlite3.connect(target)) as copy,
             ):
                 source.backup(copy)

@@ -96,6 +96,25 @@ def test_a_process_that_stood_still_blames_nobody() -> None:
     assert loop.calls == []  # nobody there: no timer
 
 
+def test_a_defect_with_one_connection_leaves_the_others_their_deadlines() -> None:
+    """The timer goes on."""
+
+    class Defect(Fake):
+        def look(self, _now_s: float) -> None:
+            raise RuntimeError("a defect")
+
+    loop, made = Loop(), Connections(Limits())
+    other = Fake(2.0)
+    made.add(Defect(1.0), loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    with pytest.raises(RuntimeError, match="a defect"):
+        loop.turn(made.look_every_s)
+    assert loop.calls
+    made.add(other, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    made._all = {each for each in made._all if not isinstance(each, Defect)}
+    loop.turn(made.look_every_s)
+    assert other.looks == 1
+
+
 def test_a_full_house(valkey: StoreServer, tmp_path: Path) -> None:
     """With every place taken by unfinished bodies, a webhook gets 503, the operator his answer, and one more nothing;
     connections that are only open make room for honest ones."""
