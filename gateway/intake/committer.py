@@ -34,7 +34,9 @@ SPOOLED = -1
 """Stands for the sequence number of an event that is in the spool."""
 
 MAX_NOTED_REJECTED = 64
-"""Rejected requests that wait to be kept; beyond it only their number is."""
+MAX_NOTED_REJECTED_BYTES = 4 * 1024 * 1024
+"""Rejected requests that wait to be kept, and their bodies, of which one may be larger; beyond it only their number is.
+They wait for as long as the store is away."""
 
 COMPANY_PART = 0.75
 """A batch waits for this part of the requests that the one before had: the senders that were just answered send again,
@@ -155,7 +157,9 @@ class Committer:
         """Count requests that nobody waits for (rejected); they go with the next batch."""
         self._counts[source, outcome] = self._counts.get((source, outcome), 0) + number
         if kept is not None and len(self._rejected) < MAX_NOTED_REJECTED:
-            self._rejected.append(kept)
+            size_bytes = len(kept.body) + sum([len(each.body) for each in self._rejected])
+            if not self._rejected or size_bytes <= MAX_NOTED_REJECTED_BYTES:
+                self._rejected.append(kept)
         if self._notes_timer is None:
             self._notes_timer = asyncio.get_running_loop().call_later(NOTES_WAIT_S, self._wake.set)
 

@@ -17,8 +17,11 @@ import redis
 
 from adapters.enviaai import ADAPTER as ENVIAAI
 from gateway.errors import BackupRefused
+from gateway.intake.spool_file import SpoolFile, new_row
+from gateway.intake.spool_folder import held_by
 from gateway.store import backup
 from gateway.store.embedded import socket_path
+from gateway.store.log import Batch
 from tests.cli.running import SECRET, SOURCE, WHSEC, Running, gateway, run
 
 TOML = """
@@ -253,3 +256,15 @@ def test_the_spool_is_copied_while_it_is_written(tmp_path: Path, made: Path) -> 
         assert read.execute("SELECT COUNT(*) FROM batches").fetchone() == (1_000,)
         assert read.execute("PRAGMA user_version").fetchone() == (7,)
     assert (tmp_path / "again" / "old.unreadable").read_bytes() == b"damaged"
+
+
+def test_a_spool_s_path_may_have_any_name(tmp_path: Path) -> None:
+    """SQLite is told it as a URI, in which some characters mean something else."""
+    spool, stage = tmp_path / "a?b%20c#d", tmp_path / "stage"
+    spool.mkdir()
+    (stage / "spool").mkdir(parents=True)
+    file = SpoolFile.create(spool / "1.spool")
+    file.append([new_row(0, "c", 1, Batch([], [("br", "ignored", 1)], [], []), 0)])
+    assert [each.path for each in backup._copy_spool(spool, stage)] == ["spool/1.spool"]
+    assert held_by(stage / "spool" / "1.spool") == file.held()
+    file.close()

@@ -300,6 +300,24 @@ def test_counts_alone_travel_too(valkey: StoreServer) -> None:
     asyncio.run(check())
 
 
+def test_of_rejected_bodies_only_so_many_bytes_wait(valkey: StoreServer) -> None:
+    """Of large ones a few; one that is larger than all may be has the place alone."""
+
+    async def check() -> None:
+        most = committer_module.MAX_NOTED_REJECTED_BYTES
+        for size_bytes, number in ((most // 4, 4), (most + 1, 1)):
+            async with room(valkey) as made:
+                for _ in range(10):
+                    made.committer.note(SOURCE, "rejected", kept(b"r" * size_bytes))
+                async with asyncio.timeout(5):
+                    while not made.batches:
+                        await asyncio.sleep(0.005)
+                assert len(made.batches[0].rejected) == number
+                assert made.batches[0].counts == [(SOURCE, "rejected", 10)]
+
+    asyncio.run(check())
+
+
 def test_counts_alone_travel_again_and_again(valkey: StoreServer) -> None:
     """Each time without anybody's request to take them along."""
 
