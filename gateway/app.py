@@ -34,7 +34,7 @@ from gateway.intake.endpoint import Endpoint, Inlet
 from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
 from gateway.intake.spool import Spool
-from gateway.intake.spool_folder import FolderView, read_folder
+from gateway.intake.spool_folder import BEING_WRITTEN, FolderView, read_folder
 from gateway.intake.wire import Edge
 from gateway.opening import Opening
 from gateway.operate.access import Access, all_tokens
@@ -405,7 +405,7 @@ class Gateway:
         folder = self.config.store.spool
         view = FolderView() if folder is None else await asyncio.to_thread(read_folder, folder, recount=recount)
         if self.spool is not None and self.spool.broken:
-            view.unreadable["(being written)"] = self.spool.broken
+            view.unreadable[BEING_WRITTEN] = self.spool.broken
         return view
 
     async def _others(self) -> tuple[list[Process], list[int]]:

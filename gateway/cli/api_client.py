@@ -102,7 +102,12 @@ class Api:
     def _refusal(self, answer: httpx.Response) -> Refusal:
         try:
             problem = answer.json()
-            words = f"{problem['title']}: {problem['detail']}"
+            # Of 503 the title is for those who send webhooks.
+            words = (
+                problem["detail"]
+                if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+                else f"{problem['title']}: {problem['detail']}"
+            )
             if mistakes := problem.get("mistakes"):
                 lines = [f"  {each['at']}: {each['why']}" if each["at"] else f"  {each['why']}" for each in mistakes]
                 words = "\n".join([f"{problem['title']}:", *lines])

@@ -16,6 +16,10 @@ from gateway.store.spooled import SpooledBatch
 T = TypeVar("T")
 
 
+BEING_WRITTEN = "(being written)"
+"""In place of a file's name: nothing can be written at all."""
+
+
 class FolderView(msgspec.Struct, kw_only=True):
     """What lies in the folder, whoever wrote it."""
 

@@ -163,11 +163,13 @@ class Alerts:
         now_ms = self._sight.wall_ms()
         self._away_ms = self._away_ms or now_ms
         now = {key: each for key, each in self._standing.items() if each.raised and not each.gone_ms}
+        has_spool = self._sight.config.store.spool is not None
+        webhooks = "webhooks go into the spool" if has_spool else "webhooks are answered 503"
         if isinstance(error, NotDurable):
-            what = "the settings of the store would lose what it acknowledges; webhooks are answered 503"
+            what = f"the settings of the store would lose what it acknowledges; {webhooks}"
             now["store_settings:"] = of_store("store_settings", what, self._away_ms)
         elif now_ms - self._away_ms >= AWAY_MS:
-            what = "the store is away: it does not answer; webhooks are answered 503"
+            what = f"the store is away: it does not answer; {webhooks}"
             now[f"{STORE_AWAY}:"] = of_store(STORE_AWAY, what, self._away_ms)
         self._go_on(now)
 

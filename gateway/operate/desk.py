@@ -9,7 +9,7 @@ import msgspec
 from gateway import problems
 from gateway.config import Config
 from gateway.errors import StoreError
-from gateway.intake.spool_folder import FolderView
+from gateway.intake.spool_folder import BEING_WRITTEN, FolderView
 from gateway.operate.audit import Audit
 from gateway.operate.auditing import run_audit
 from gateway.operate.causes import list_causes
@@ -104,13 +104,20 @@ class Desk:
         sight = self.sight
         if sight.config.store.spool is None:
             return error
-        held = (await sight.spooled()).held
+        folder = await sight.spooled()
+        held = folder.held
         number = f"{held.requests} {'request' if held.requests == 1 else 'requests'}"
         away = sight.away() or f" ({error})"
+        if broken := folder.unreadable.get(BEING_WRITTEN):
+            webhooks = f"It cannot be written ({broken}), so webhooks are answered 503"
+        elif held.bytes >= sight.config.store.spool_bytes:
+            webhooks = "It is full, so webhooks are answered 503"
+        else:
+            webhooks = "Webhooks are taken as long as it has room"
         return Refused(
             problems.UNAVAILABLE,
-            f"the store is away{away}; {number} / {held.bytes} bytes in the spool. Webhooks are taken as long as it "
-            "has room, and nothing is delivered before the store is back",
+            f"the store is away{away}; {number} / {held.bytes} bytes in the spool. {webhooks}, and nothing is "
+            "delivered before the store is back",
         )
 
     async def audit(self) -> Audit:

@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 
 from gateway.delivery.lag import WARN_PART
+from gateway.intake.spool_folder import BEING_WRITTEN
 from gateway.operate.views import AlertsStatus, SourceStatus, SpoolStatus, StoreStatus, SubscriberStatus, Trouble
 from gateway.store.housekeeping import FULL
 from gateway.store.ledger import Ledger
@@ -18,7 +19,7 @@ RECENT_MS = 86_400_000
 """Requests rejected and events discarded longer ago are history: they stay on their page and in the counts."""
 
 NEARLY_FULL = 0.75
-"""The part of its memory at which the store is mentioned; at ``FULL`` the intake stops."""
+"""The part of its memory at which the store is mentioned; at ``FULL`` the spool takes over, or the intake stops."""
 
 CAUSES = {
     "timeout": "does not answer in time",
@@ -269,7 +270,10 @@ def _of_spool(spool: SpoolStatus) -> list[Trouble]:
                 since=spool.oldest_at,
             )
         )
-    wrong = [f"{name}: {why}" for name, why in sorted(spool.unreadable.items())]
+    wrong = [
+        f"{'it cannot be written' if name == BEING_WRITTEN else name}: {why}"
+        for name, why in sorted(spool.unreadable.items())
+    ]
     if spool.put_aside:
         wrong.append(f"{spool.put_aside} batches were put aside: the store does not take them, or they are damaged")
     if spool.bytes > NEARLY_FULL * spool.limit_bytes:
@@ -290,7 +294,8 @@ def _of_spool(spool: SpoolStatus) -> list[Trouble]:
 
 def _of_store(store: StoreStatus) -> list[Trouble]:
     found = _of_spool(store.spool)
-    stopped = "webhooks go into the spool" if store.spool.configured else "the intake has stopped"
+    has_spool = store.spool.configured
+    stopped = "webhooks go into the spool" if has_spool else "the intake has stopped"
     limit = store.memory_limit_bytes
     if limit and store.memory_bytes > NEARLY_FULL * limit:
         full = store.memory_bytes >= FULL * limit
@@ -298,7 +303,7 @@ def _of_store(store: StoreStatus) -> list[Trouble]:
             Trouble(
                 severity="bad" if full else "warn",
                 what=f"the store uses {100 * store.memory_bytes // limit} % of its memory; "
-                + (stopped if full else "at 85 % the intake stops"),
+                + (stopped if full else f"at 85 % {'webhooks go into the spool' if has_spool else 'the intake stops'}"),
                 count=1,
                 kind="store_memory",
                 cause="store_memory",

@@ -38,6 +38,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """As the store says it."""
     away: str
     """Since when and why it is not there; empty if it is."""
+    spool_broken: str
+    """Why the spool cannot take anything; empty if it can, or there is none."""
 
 
 async def run(
@@ -107,6 +109,7 @@ async def run(
             dashboard=await _dashboard(gateway, base_url(*address)),
             appendfsync=gateway.store.live_settings.get("appendfsync"),
             away=gateway.away(),
+            spool_broken=gateway.spool.broken if gateway.spool else "",
         )
         ready(said)  # whoever connects from now on waits in the socket's queue
         await server.serve(sockets=[bound])
