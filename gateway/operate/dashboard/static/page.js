@@ -25,12 +25,12 @@ function selected(part) {
   return selection && !selection.isCollapsed && selection.containsNode(part, true);
 }
 
-function pulse(alive) {
+function pulse(alive, who) {
   const mark = document.getElementById("pulse");
   if (!mark) return;
   mark.hidden = false;
   mark.className = alive ? "alive" : "silent";
-  mark.textContent = alive ? ", live" : `; the gateway has not answered for ${Math.round((Date.now() - answeredAt) / 1000)} s`;
+  mark.textContent = alive ? ", live" : `; ${who} has not answered for ${Math.round((Date.now() - answeredAt) / 1000)} s`;
 }
 
 async function refresh() {
@@ -43,8 +43,8 @@ async function refresh() {
     answeredAt = Date.now();
     swap(fresh);
     pulse(true);
-  } catch {
-    pulse(false);
+  } catch (error) {
+    pulse(false, error.message === "503" ? "the store" : "the gateway");
   }
 }
 
