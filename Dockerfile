@@ -3,7 +3,8 @@
 #   docker build -t gateway .
 #   docker run --read-only --tmpfs /tmp -v gateway-data:/data -v "$PWD/config":/config:ro -p 8080:8080 gateway
 #
-# /config holds gateway.toml (listen = "0.0.0.0:8080", url = "embedded:/data") and the files its secrets refer to.
+# /config holds gateway.toml (listen = "0.0.0.0:8080", url = "embedded:/data/store", spool = "/data/spool") and the files its
+# secrets refer to.
 
 FROM python:3.12-slim AS build
 WORKDIR /build
