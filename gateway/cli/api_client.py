@@ -137,7 +137,7 @@ def connect(config_path: Path, url: str | None, token: str | None) -> Api:
 
 
 def _address(config_path: Path, url: str | None, token: str | None) -> tuple[str, str]:
-    if url is not None and token is not None:
+    if url is not None and token:
         return url, token
     try:
         config = load_config(config_path)
@@ -148,7 +148,7 @@ def _address(config_path: Path, url: str | None, token: str | None) -> tuple[str
             raise Refusal("listen has port 0, any free one: name the gateway with --url", Exit.USAGE)
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.gateway.host, config.gateway.host)  # noqa: S104  # where it listens, not where we do
         url = f"http://[{host}]:{config.gateway.port}" if ":" in host else f"http://{host}:{config.gateway.port}"
-    if token is None:
+    if not token:  # an empty GATEWAY_TOKEN is none
         token = _written_token(config.data_dir / "admin_token")
     return url, token
 

@@ -105,19 +105,19 @@ class Desk:
         if sight.config.store.spool is None:
             return error
         folder = await sight.spooled()
-        held = folder.held
+        held, limit = folder.held, sight.config.store.spool_bytes
         number = f"{held.requests} {'request' if held.requests == 1 else 'requests'}"
         away = sight.away() or f" ({error})"
         if broken := folder.unreadable.get(BEING_WRITTEN):
             webhooks = f"It cannot be written ({broken}), so webhooks are answered 503"
-        elif held.bytes >= sight.config.store.spool_bytes:
+        elif held.bytes >= limit:
             webhooks = "It is full, so webhooks are answered 503"
         else:
             webhooks = "Webhooks are taken as long as it has room"
         return Refused(
             problems.UNAVAILABLE,
-            f"the store is away{away}; {number} / {held.bytes} bytes in the spool. {webhooks}, and nothing is "
-            "delivered before the store is back",
+            f"the store is away{away}; {number} / {held.bytes} of {limit} bytes in the spool. {webhooks}, and nothing "
+            "is delivered before the store is back",
         )
 
     async def audit(self) -> Audit:

@@ -64,7 +64,7 @@ def _check_subscriber(
     if order.subscriber is not None:
         if order.subscriber not in subscribers:
             hint = did_you_mean(order.subscriber, subscribers)
-            mistakes.append(Mistake("subscriber", f"= {order.subscriber} is none that is delivered to{hint}"))
+            mistakes.append(Mistake("subscriber", f"{order.subscriber} is none that is delivered to{hint}"))
         return
     if order.to is None:
         mistakes.append(Mistake("", WHERE_TO))
