@@ -67,9 +67,7 @@ def body(problem: Problem, detail: str, mistakes: tuple[Mistake, ...] = ()) -> b
     return msgspec.json.encode(Body("about:blank", problem.title, problem.status, detail, problem.code, mistakes))
 
 
-def headers(
-    problem: Problem, length: int, request: str, retry_after_s: int | None = None
-) -> list[tuple[bytes, bytes]]:
+def headers(problem: Problem, length: int, request: str, retry_after_s: int | None = None) -> list[tuple[bytes, bytes]]:
     """The response headers of a refusal, for a raw ASGI handler. ``request`` is the request's id."""
     found = [
         (b"content-type", b"application/problem+json"),

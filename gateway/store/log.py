@@ -125,8 +125,7 @@ class PartitionLog:
         prefix, own = keys.seen_prefix, keys.committer_prefix + (committer or self.committer)
         reply: bytes = await self._store.script(
             "commit",
-            [keys.state, keys.log, own, keys.quarantine, keys.rejected]
-            + [prefix + event.id for event in events],
+            [keys.state, keys.log, own, keys.quarantine, keys.rejected] + [prefix + event.id for event in events],
             args,
         )
         sequence = [int(seq) for seq in reply.split(b",")] if reply else []

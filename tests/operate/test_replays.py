@@ -41,9 +41,7 @@ class Counter:
             monotonic=time.monotonic,
             random_bytes=self.random_bytes,
         )
-        self.app = Litestar(
-            api_routes(at.desk, at.door, replays.routes(desk)), exception_handlers=exception_handlers()
-        )
+        self.app = Litestar(api_routes(at.desk, at.door, replays.routes(desk)), exception_handlers=exception_handlers())
         self.replays = Replays(at.store, at.keys[0])
 
     async def resolve(self, host: str, _: int) -> list[Address]:
