@@ -71,6 +71,8 @@ class Spool:
         """This process's own."""
         self.own = Held()
         """What waits in it, what is being written included."""
+        self._refused_bytes = 0
+        """Of the batch that was refused last, for its size; what is as large would be refused, too."""
         self.elsewhere = Held()
         """What waits in all other files, as far as the drainer has looked."""
         self.must_wait = True
@@ -122,7 +124,8 @@ class Spool:
     @property
     def takes(self) -> bool:
         """Whether a request would be taken in now."""
-        return self.file is not None and not self.broken and self.held.bytes < self.limit_bytes
+        room = self.held.bytes + max(1, self._refused_bytes) <= self.limit_bytes
+        return self.file is not None and not self.broken and room
 
     @property
     def diverts(self) -> bool:
@@ -164,7 +167,9 @@ class Spool:
         row = new_row(partition, committer, number, batch, self._wall_ms())
         part = held_of(row)
         if self.held.bytes + part.bytes > self.limit_bytes:
+            self._refused_bytes = part.bytes
             raise SpoolRefused(f"the spool holds {self.held.bytes} bytes; spool_bytes allows {self.limit_bytes}")
+        self._refused_bytes = 0
         self.own += part
         done = asyncio.get_running_loop().create_future()
         self._coming.append((row, done))
