@@ -49,7 +49,11 @@ def test_a_repeated_batch_without_its_number_is_noticed(monkeypatch: pytest.Monk
         return await commit(self, self.next_batch(), batch)
 
     monkeypatch.setattr(PartitionLog, "commit", anew)
-    found = wrong(race())
+    try:
+        found = wrong(race())
+    except AssertionError as error:  # a sender that is never told anything notices as well
+        assert "never answered" in str(error)
+        return
     assert {"events never answered 'logged'", "events counted beyond the copies"} & set(found)
 
 
