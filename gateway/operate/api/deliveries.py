@@ -49,8 +49,8 @@ def routes(desk: Desk) -> list[Any]:
     async def causes(subscriber: Subscriber = None) -> CausePage:
         """The commonest first. `/api/dead/retry` and `/api/dead/drop` take a `cause` and move its group whole.
 
-        A dead letter of a subscriber with `order = "key"` that is tried again comes after the later events of its key:
-        they went on when it died.
+        Dead letters of a subscriber with `order = "key"` that are tried again come in the order of the log, before what
+        still waits of their key; what was delivered after they died cannot be taken back.
         """
         return await desk.causes(subscriber)
 
