@@ -46,6 +46,7 @@ KINDS = frozenset(
         "spool",
         "quarantined",
         "silence",
+        "replay",
     }
 )
 """Problems that are alerts. The others are somebody's decision (paused, memory_only, not_configured), told of otherwise
@@ -91,7 +92,7 @@ def alarms(troubles: Sequence[Trouble], settings: AlertSettings, now_ms: int) ->
             continue
         if trouble.kind == "silence" and not settings.silence:
             continue
-        found.setdefault(f"{trouble.kind}:{trouble.subscriber or trouble.source or ''}", trouble)
+        found.setdefault(f"{trouble.kind}:{trouble.replay or trouble.subscriber or trouble.source or ''}", trouble)
     return found
 
 

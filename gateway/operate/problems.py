@@ -4,8 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gateway.operate.sight import Sight
-from gateway.operate.troubles import RECENT_MS, does, plain_troubles
-from gateway.operate.views import AlertsStatus, SourceStatus, StoreStatus, SubscriberStatus, Trouble
+from gateway.operate.troubles import RECENT_MS, counted, does, plain_troubles, trouble
+from gateway.operate.views import (
+    AlertsStatus,
+    ReplaysStatus,
+    SourceStatus,
+    StoreStatus,
+    SubscriberStatus,
+    Trouble,
+)
 from gateway.store.dead_letters import DeadLetters
 from gateway.store.ledger import Ledger
 from gateway.store.quarantine import KeptRequests, Shelf
@@ -23,12 +30,13 @@ async def find_troubles(
     subscribers: Sequence[SubscriberStatus],
     store: StoreStatus,
     alerts: AlertsStatus,
+    replays: ReplaysStatus,
 ) -> list[Trouble]:
     """All open problems, the worst first, each of dead letters and kept requests by its cause.
 
     Raises ``StoreUnavailable``.
     """
-    found = plain_troubles(ledger, sources, subscribers, store, alerts)
+    found = plain_troubles(ledger, sources, subscribers, store, alerts, replays)
     for subscriber in subscribers:
         if subscriber.dead:
             found += await _dead(sight, subscriber.name, subscriber.dead)
@@ -44,15 +52,15 @@ async def _dead(sight: Sight, name: str, dead: int) -> list[Trouble]:
         causes.update(letter.cause for letter, _ in letters)
     rest = dead - causes.total()
     return [
-        Trouble(
-            severity="bad",
-            what=f"{name} {does(cause)}: {number} dead {'letter' if number == 1 else 'letters'}"
+        trouble(
+            "bad",
+            "dead_letters",
+            f"{name} {does(cause)}: {counted(number, 'dead letter')}"
             + (f", and {rest} older ones of causes not looked at" if rest > 0 and position == 0 else ""),
+            f"gateway dead list --subscriber {name}",
             count=number,
-            kind="dead_letters",
             cause=cause,
             subscriber=name,
-            command=f"gateway dead list --subscriber {name}",
             page=f"/dead?subscriber={name}&cause={cause}",
         )
         for position, (cause, number) in enumerate(causes.most_common())
@@ -63,12 +71,11 @@ async def _quarantined(sight: Sight, store: StoreStatus) -> list[Trouble]:
     if not store.quarantined:
         return []
     return [
-        Trouble(
-            severity="warn",
-            what=f"{source}: {number} proven but not mappable: {reason}",
+        trouble(
+            "warn",
+            "quarantined",
+            f"{source}: {number} proven but not mappable: {reason}",
             count=number,
-            kind="quarantined",
-            cause="quarantined",
             source=source,
             page="/quarantine",
         )
@@ -80,14 +87,14 @@ async def _rejected(sight: Sight, sources: Sequence[SourceStatus]) -> list[Troub
     if not any(source.account.requests.rejected for source in sources):
         return []
     return [
-        Trouble(
-            severity="warn",
-            what=f"{source}: {number} rejected in the last day (of those kept): {reason}",
+        trouble(
+            "warn",
+            "rejected",
+            f"{source}: {number} rejected in the last day (of those kept): {reason}",
+            "gateway urls",
             count=number,
-            kind="rejected",
             cause="not_proven",
             source=source,
-            command="gateway urls",
             page="/rejected",
         )
         for (source, reason), number in await _kept_by_reason(sight, "rejected", sight.wall_ms() - RECENT_MS)

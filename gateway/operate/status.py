@@ -80,11 +80,12 @@ async def read_status(sight: Sight, *, summed: bool = False) -> Status:
     ledger = make_ledger(accounts, sight.wall_ms())
     sources = _sources(sight, accounts, latest, remembered)
     alerts = _alerts(sight, remembered)
-    numbers = (ledger, sources, subscribers, store, alerts)
+    replays = await read_replays(sight)
+    numbers = (ledger, sources, subscribers, store, alerts, replays)
     return Status(
         at=ledger.at,
         ledger=ledger,
-        replays=await read_replays(sight),
+        replays=replays,
         sources=sources,
         subscribers=subscribers,
         store=store,

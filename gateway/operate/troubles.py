@@ -4,10 +4,20 @@
 """
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 from gateway.delivery.lag import WARN_PART
 from gateway.intake.spool_folder import BEING_WRITTEN
-from gateway.operate.views import AlertsStatus, SourceStatus, SpoolStatus, StoreStatus, SubscriberStatus, Trouble
+from gateway.operate.views import (
+    AlertsStatus,
+    ReplaysStatus,
+    SourceStatus,
+    SpoolStatus,
+    StoreStatus,
+    SubscriberStatus,
+    Trouble,
+    TroubleKind,
+)
 from gateway.store.housekeeping import FULL
 from gateway.store.ledger import Ledger
 from schemas.timestamps import format_ms, parse_iso_ms
@@ -17,6 +27,9 @@ LATE_S = 10.0
 
 RECENT_MS = 86_400_000
 """Requests rejected and events discarded longer ago are history: they stay on their page and in the counts."""
+
+SPOOL_HELP = "gateway check --effective"
+"""Names the folder and ``spool_bytes``. A count, which ``gateway audit`` is, changes nothing about either."""
 
 NEARLY_FULL = 0.75
 """The part of its memory at which the store is mentioned; at ``FULL`` the spool takes over, or the intake stops."""
@@ -44,28 +57,42 @@ def does(cause: str) -> str:
     return CAUSES.get(cause, f"fails with {cause}")
 
 
+def trouble(
+    severity: Literal["bad", "warn"], kind: TroubleKind, what: str, command: str | None = None, **more: Any
+) -> Trouble:
+    """One problem. Unless ``more`` says otherwise it is one case, and its cause is its kind."""
+    return Trouble(
+        **{"severity": severity, "kind": kind, "what": what, "command": command, "count": 1, "cause": kind} | more
+    )
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 request``, ``2 requests``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def summed_troubles(
     ledger: Ledger,
     sources: Sequence[SourceStatus],
     subscribers: Sequence[SubscriberStatus],
     store: StoreStatus,
     alerts: AlertsStatus,
+    replays: ReplaysStatus,
 ) -> list[Trouble]:
     """All open problems from numbers alone, without a look at answers and bodies, for who asks every few seconds.
 
     Dead letters are one problem a subscriber, quarantine one a source, counting all that ever came there; what is
     rejected is left out: whoever knows a URL can bring that about.
     """
-    found = plain_troubles(ledger, sources, subscribers, store, alerts)
+    found = plain_troubles(ledger, sources, subscribers, store, alerts, replays)
     found += [
-        Trouble(
-            severity="bad",
-            what=f"{each.name} has {each.dead} dead {'letter' if each.dead == 1 else 'letters'}",
+        trouble(
+            "bad",
+            "dead_letters",
+            f"{each.name} has {counted(each.dead, 'dead letter')}",
+            f"gateway dead list --subscriber {each.name}",
             count=each.dead,
-            kind="dead_letters",
-            cause="dead_letters",
             subscriber=each.name,
-            command=f"gateway dead list --subscriber {each.name}",
             page=f"/dead?subscriber={each.name}",
         )
         for each in subscribers
@@ -73,13 +100,11 @@ def summed_troubles(
     ]
     if store.quarantined:
         found += [
-            Trouble(
-                severity="warn",
-                what=f"{number} {'request' if number == 1 else 'requests'} of {each.name} so far proven but not "
-                "mappable: they are in quarantine",
+            trouble(
+                "warn",
+                "quarantined",
+                f"{counted(number, 'request')} of {each.name} so far proven but not mappable: they are in quarantine",
                 count=number,
-                kind="quarantined",
-                cause="quarantined",
                 source=each.name,
                 page="/quarantine",
             )
@@ -95,121 +120,57 @@ def plain_troubles(
     subscribers: Sequence[SubscriberStatus],
     store: StoreStatus,
     alerts: AlertsStatus,
+    replays: ReplaysStatus,
 ) -> list[Trouble]:
     """All but dead letters and kept requests."""
     found: list[Trouble] = []
-    if ledger.unaccounted:
-        found.append(
-            Trouble(
-                severity="bad",
-                what=f"{ledger.unaccounted} events are in no place: the account does not add up",
-                count=ledger.unaccounted,
-                kind="unaccounted",
-                cause="unaccounted",
-                command="gateway audit",
-            )
-        )
-    found += [_broken(source) for source in sources if source.broken]
-    found += [_silent(source) for source in sources if source.silent]
+    if lost := ledger.unaccounted:
+        what = f"{counted(lost, 'event is', 'events are')} in no place: the account does not add up"
+        found.append(trouble("bad", "unaccounted", what, "gateway audit", count=lost))
+    for source in sources:
+        found += _of_source(source)
     now_ms = parse_iso_ms(ledger.at) or 0
     for subscriber in subscribers:
         found += _of_subscriber(subscriber, now_ms)
         found += _of_lag(subscriber, now_ms)
     found += _of_store(store)
+    found += _of_replays(replays)
     if alerts.failing_since is not None:
+        what = f"alerts cannot be sent: {alerts.why}"
         found.append(
-            Trouble(
-                severity="bad",
-                what=f"alerts cannot be sent: {alerts.why}",
-                count=alerts.unsent,
-                kind="alerts",
-                cause="alerts",
-                command="gateway alerts test",
-                since=alerts.failing_since,
-            )
+            trouble("bad", "alerts", what, "gateway alerts test", count=alerts.unsent, since=alerts.failing_since)
         )
     return found
 
 
-def _broken(source: SourceStatus) -> Trouble:
-    return Trouble(
-        severity="bad",
-        what=f"{source.name} answers 503: {source.broken}",
-        count=1,
-        kind="broken_adapter",
-        cause="broken_adapter",
-        source=source.name,
-        command="gateway check",
-    )
-
-
-def _silent(source: SourceStatus) -> Trouble:
-    return Trouble(
-        severity="bad",
-        what=f"{source.name} is silent: no proven request for longer than expect_every",
-        count=1,
-        kind="silence",
-        cause="silence",
-        source=source.name,
-        command="gateway urls",
-        since=source.last_heard_at,
-    )
+def _of_source(source: SourceStatus) -> list[Trouble]:
+    name, found = source.name, []
+    if source.broken:
+        found.append(
+            trouble("bad", "broken_adapter", f"{name} answers 503: {source.broken}", "gateway check", source=name)
+        )
+    if source.silent:
+        what = f"{name} is silent: no proven request for longer than expect_every"
+        found.append(trouble("bad", "silence", what, "gateway urls", source=name, since=source.last_heard_at))
+    return found
 
 
 def _of_subscriber(subscriber: SubscriberStatus, now_ms: int) -> list[Trouble]:
-    name = subscriber.name
-    if subscriber.state in ("disabled", "paused"):
-        return [
-            Trouble(
-                severity="bad" if subscriber.state == "disabled" else "warn",
-                what=f"{name} is {subscriber.words}",
-                count=1,
-                kind="disabled" if subscriber.state == "disabled" else "paused",
-                cause=subscriber.state,
-                subscriber=name,
-                command=f"gateway resume {name}",
-            )
-        ]
-    if subscriber.state == "not_delivering":
-        return [
-            Trouble(
-                severity="bad",
-                what=f"{subscriber.pending} events wait for {name}, and no process delivers",
-                count=subscriber.pending,
-                kind="waiting",
-                cause="not_delivering",
-                subscriber=name,
-                command="gateway serve --role delivery",
-                since=_waits_since(subscriber, now_ms),
-            )
-        ]
-    if subscriber.state == "not_configured" and subscriber.pending:
-        return [
-            Trouble(
-                severity="warn",
-                what=f"{subscriber.pending} events are kept for {name}, which is no longer in the configuration",
-                count=subscriber.pending,
-                kind="not_configured",
-                cause="not_configured",
-                subscriber=name,
-                command="gateway check",
-            )
-        ]
-    if subscriber.state == "breaker_open" or (
-        subscriber.state in ("retrying", "behind") and (subscriber.oldest_pending_s or 0) > LATE_S
-    ):
-        return [
-            Trouble(
-                severity="warn",
-                what=f"{name}: {subscriber.words}",
-                count=subscriber.parked or subscriber.pending,
-                kind="waiting",
-                cause=subscriber.state,
-                subscriber=name,
-                command="gateway status",
-                since=_waits_since(subscriber, now_ms),
-            )
-        ]
+    name, state, pending = subscriber.name, subscriber.state, subscriber.pending
+    since = _waits_since(subscriber, now_ms)
+    if state == "disabled" or state == "paused":
+        severity: Literal["bad", "warn"] = "bad" if state == "disabled" else "warn"
+        return [trouble(severity, state, f"{name} is {subscriber.words}", f"gateway resume {name}", subscriber=name)]
+    if state == "not_delivering":
+        what = f"{counted(pending, 'event waits', 'events wait')} for {name}, and no process delivers"
+        more = {"count": pending, "cause": state, "subscriber": name, "since": since}
+        return [trouble("bad", "waiting", what, "gateway serve --role delivery", **more)]
+    if state == "not_configured" and pending:
+        what = f"{counted(pending, 'event is', 'events are')} kept for {name}, which is no longer in the configuration"
+        return [trouble("warn", "not_configured", what, "gateway check", count=pending, subscriber=name)]
+    if state == "breaker_open" or (state in ("retrying", "behind") and (subscriber.oldest_pending_s or 0) > LATE_S):
+        more = {"count": subscriber.parked or pending, "cause": state, "subscriber": name, "since": since}
+        return [trouble("warn", "waiting", f"{name}: {subscriber.words}", "gateway status", **more)]
     return []
 
 
@@ -225,69 +186,52 @@ def _of_lag(subscriber: SubscriberStatus, now_ms: int) -> list[Trouble]:
     """One when half of ``max_lag`` is used, and one, worse, when events were discarded."""
     name, found = subscriber.name, []
     if subscriber.state != "not_configured" and subscriber.lag_used >= WARN_PART:
-        found.append(
-            Trouble(
-                severity="warn",
-                what=f"{name} has used {100 * subscriber.lag_used:.0f} % of what max_lag and retention_bytes leave it; "
-                "beyond that its oldest events are discarded",
-                count=subscriber.pending,
-                kind="lag",
-                cause="lag",
-                subscriber=name,
-                command="gateway status",
-            )
+        what = (
+            f"{name} has used {100 * subscriber.lag_used:.0f} % of what max_lag and retention_bytes leave it; "
+            "beyond that its oldest events are discarded"
         )
+        found.append(trouble("warn", "lag", what, "gateway status", count=subscriber.pending, subscriber=name))
     given_up_ms = None if subscriber.given_up_at is None else parse_iso_ms(subscriber.given_up_at)
     if given_up_ms is not None and now_ms - given_up_ms < RECENT_MS:
         number = subscriber.given_up
-        found.append(
-            Trouble(
-                severity="bad",
-                what=f"{name} has lost {number} {'event' if number == 1 else 'events'}, discarded beyond max_lag "
-                f"or as dead letters without room; the latest at {subscriber.given_up_at}",
-                count=number,
-                kind="discarded",
-                cause="discarded",
-                subscriber=name,
-                command="gateway status",
-            )
+        what = (
+            f"{name} has lost {counted(number, 'event')}, discarded beyond max_lag or as dead letters without room; "
+            f"the latest at {subscriber.given_up_at}"
         )
+        found.append(trouble("bad", "discarded", what, "gateway status", count=number, subscriber=name))
     return found
 
 
 def _of_spool(spool: SpoolStatus) -> list[Trouble]:
     found = []
     if spool.requests:
-        found.append(
-            Trouble(
-                severity="warn",
-                what=f"{spool.requests} {'request waits' if spool.requests == 1 else 'requests wait'} in the spool "
-                f"({spool.bytes} bytes), the oldest since {spool.oldest_at}",
-                count=spool.requests,
-                kind="spooled",
-                cause="spooled",
-                command="gateway status",
-                since=spool.oldest_at,
-            )
+        what = (
+            f"{counted(spool.requests, 'request waits', 'requests wait')} in the spool ({spool.bytes} bytes), "
+            f"the oldest since {spool.oldest_at}"
         )
-    wrong = [
-        f"{'it cannot be written' if name == BEING_WRITTEN else name}: {why}"
+        more = {"count": spool.requests, "since": spool.oldest_at}
+        found.append(trouble("warn", "spooled", what, "gateway status", **more))
+    wrong = []
+    if why := spool.unreadable.get(BEING_WRITTEN):
+        wrong.append(f"it cannot be written: {why}; give its disk room, or mend what is said, and it goes on by itself")
+    wrong += [
+        f"{name}: {why}; keep the file, it holds what was answered 200"
         for name, why in sorted(spool.unreadable.items())
+        if name != BEING_WRITTEN
     ]
     if spool.put_aside:
-        wrong.append(f"{spool.put_aside} batches were put aside: the store does not take them, or they are damaged")
+        waits = counted(spool.put_aside, "batch was", "batches were")
+        wrong.append(
+            f"{waits} put aside: the store does not take them, or they are damaged; the next start tries them again"
+        )
     if spool.bytes > NEARLY_FULL * spool.limit_bytes:
-        wrong.append(f"it has used {100 * spool.bytes // max(1, spool.limit_bytes)} % of spool_bytes; beyond it: 503")
+        wrong.append(
+            f"it has used {100 * spool.bytes // max(1, spool.limit_bytes)} % of spool_bytes, beyond which webhooks are "
+            "answered 503; it drains when the store takes events again, or write a larger spool_bytes and restart"
+        )
     if wrong:
         found.append(
-            Trouble(
-                severity="bad",
-                what="the spool needs a look: " + "; ".join(wrong),
-                count=len(wrong),
-                kind="spool",
-                cause="spool",
-                command="gateway audit",
-            )
+            trouble("bad", "spool", "the spool needs a look: " + ". ".join(wrong), SPOOL_HELP, count=len(wrong))
         )
     return found
 
@@ -299,48 +243,33 @@ def _of_store(store: StoreStatus) -> list[Trouble]:
     limit = store.memory_limit_bytes
     if limit and store.memory_bytes > NEARLY_FULL * limit:
         full = store.memory_bytes >= FULL * limit
-        found.append(
-            Trouble(
-                severity="bad" if full else "warn",
-                what=f"the store uses {100 * store.memory_bytes // limit} % of its memory; "
-                + (stopped if full else f"at 85 % {'webhooks go into the spool' if has_spool else 'the intake stops'}"),
-                count=1,
-                kind="store_memory",
-                cause="store_memory",
-                command="gateway status",
-            )
+        what = f"the store uses {100 * store.memory_bytes // limit} % of its memory; " + (
+            stopped if full else f"at 85 % {'webhooks go into the spool' if has_spool else 'the intake stops'}"
         )
+        found.append(trouble("bad" if full else "warn", "store_memory", what, "gateway status"))
     if store.log_bytes > store.retention_bytes:
-        found.append(
-            Trouble(
-                severity="warn",
-                what="the log is larger than retention_bytes, because a subscriber has not read all of it",
-                count=1,
-                kind="log_bytes",
-                cause="log_bytes",
-                command="gateway status",
-            )
-        )
+        what = "the log is larger than retention_bytes, because a subscriber has not read all of it"
+        found.append(trouble("warn", "log_bytes", what, "gateway status"))
     if store.durability != "fsync":
-        found.append(
-            Trouble(
-                severity="warn",
-                what='durability = "memory": a crash of the store loses events that were answered 200',
-                count=1,
-                kind="memory_only",
-                cause="not_durable",
-                command="gateway check --effective",
-            )
-        )
+        what = 'durability = "memory": a crash of the store loses events that were answered 200'
+        found.append(trouble("warn", "memory_only", what, "gateway check --effective", cause="not_durable"))
     elif not store.durable:
-        found.append(
-            Trouble(
-                severity="bad",
-                what=f"the settings of the store would lose what it acknowledges; {stopped}",
-                count=1,
-                kind="store_settings",
-                cause="store_settings",
-                command="gateway status",
-            )
-        )
+        what = f"the settings of the store would lose what it acknowledges; {stopped}"
+        found.append(trouble("bad", "store_settings", what, "gateway status"))
     return found
+
+
+def _of_replays(replays: ReplaysStatus) -> list[Trouble]:
+    """Those that stopped by themselves: they stand until somebody lets them go on, or cancels them."""
+    return [
+        trouble(
+            "bad",
+            "replay",
+            f"the replay {each.id} to {each.target}: {each.words}",
+            f"gateway replay resume {each.id}",
+            replay=each.id,
+            page="/replays",
+        )
+        for each in replays.items
+        if each.state in ("paused", "failed")
+    ]

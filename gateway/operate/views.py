@@ -184,9 +184,10 @@ TroubleKind = Literal[
     "rejected",
     "silence",
     "alerts",
+    "replay",
 ]
 """What sort of problem it is. ``waiting``: events for a subscriber are late, whatever the reason. ``spooled``: requests
-wait in the spool; ``spool``: it is nearly full, or holds what cannot be drained."""
+wait in the spool; ``spool``: it is nearly full, or holds what cannot be drained. ``replay``: one stopped by itself."""
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +200,7 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     cause: Annotated[str, Meta(examples=["http_500", "not_proven", "broken_adapter"])]
     subscriber: str | None = None
     source: str | None = None
+    replay: Annotated[str | None, Meta(description="The id of a replay.")] = None
     command: Annotated[str | None, Meta(description="The command that helps, or shows more.")] = None
     page: Annotated[str | None, Meta(description="Where on the pages it is to be seen.")] = None
     since: Annotated[When | None, Meta(description="Since when, where that is known.")] = None

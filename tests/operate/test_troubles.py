@@ -8,11 +8,14 @@ import msgspec
 import pytest
 
 from gateway.config import StoreSettings
+from gateway.intake.spool_folder import BEING_WRITTEN
+from gateway.operate.alerting import alarms
 from gateway.operate.status import read_status
 from gateway.operate.troubles import summed_troubles
-from gateway.operate.views import AlertsStatus, Status, Trouble
+from gateway.operate.views import AlertsStatus, SpoolStatus, Status, Trouble
 from gateway.store.alerts import AlertBook, Heard, Watch
 from gateway.store.lease import Lease
+from gateway.store.replays import Replay, Replays, ReplaySpec, State
 from tests.operate.office import NOW_MS, Office, office
 
 
@@ -24,7 +27,7 @@ async def look(at: Office) -> Status:
 def troubles(status: Status, **changed: Any) -> dict[str, Trouble]:
     """Its problems by kind, with the store's numbers changed."""
     store = msgspec.structs.replace(status.store, **changed)
-    parts = (status.ledger, status.sources, status.subscribers, store, AlertsStatus())
+    parts = (status.ledger, status.sources, status.subscribers, store, AlertsStatus(), status.replays)
     return {each.kind: each for each in summed_troubles(*parts)}
 
 
@@ -107,5 +110,56 @@ def test_a_store_that_fills_or_no_longer_keeps_its_word(store_settings: StoreSet
             assert "the intake has stopped" in full.what
             assert "store_settings" not in troubles(status, durability="fsync", durable=True)
             assert "store_settings" in troubles(status, durability="fsync", durable=False)
+
+    asyncio.run(run())
+
+
+def test_a_spool_that_needs_a_look_names_what_helps(store_settings: StoreSettings) -> None:
+    """Each cause with its remedy, and a command that shows the folder and its bound: a count mends nothing there."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            status = await look(at)
+            wrong = {BEING_WRITTEN: "No space left on device", "1-a.spool.unreadable": "it was damaged"}
+            full = SpoolStatus(configured=True, bytes=80, limit_bytes=100, put_aside=1, unreadable=wrong)
+            found = troubles(status, spool=full)["spool"]
+            assert (found.severity, found.count) == ("bad", 4)
+            assert found.command == "gateway check --effective"
+            for remedy in ("give its disk room", "keep the file", "1 batch was put aside", "larger spool_bytes"):
+                assert remedy in found.what
+            assert "spool" not in troubles(status, spool=SpoolStatus(configured=True, bytes=75, limit_bytes=100))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("state", "is_one"), [("paused", True), ("failed", True), ("running", False), ("cancelled", False), ("done", False)]
+)
+def test_a_replay_that_stopped_by_itself_is_a_problem_and_an_alert(
+    store_settings: StoreSettings, state: State, is_one: bool
+) -> None:
+    """With the command that lets it go on; one that somebody cancelled is none. Two are two alerts."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            for name in ("rpl_one", "rpl_two"):
+                stopped = Replay(
+                    id=name,
+                    spec=ReplaySpec(subscriber="crm"),
+                    created_ms=NOW_MS,
+                    created_by="ops",
+                    starts=[0],
+                    ends=[9],
+                    positions=[5],
+                    state=state,
+                    last_error="50 failed in a row",
+                )
+                assert await Replays(at.store, at.keys[0]).save(stopped, 0)
+            found = [each for each in (await look(at)).problems if each.kind == "replay"]
+            assert len(found) == 2 * is_one
+            assert len(alarms(found, at.config.alerts, NOW_MS)) == 2 * is_one
+            if is_one:
+                assert {each.command for each in found} == {f"gateway replay resume rpl_{n}" for n in ("one", "two")}
+                assert "50 failed in a row" in found[0].what
 
     asyncio.run(run())
