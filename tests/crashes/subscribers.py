@@ -9,10 +9,11 @@ from typing import Literal
 
 from tests.crashes.verdict import Delivered
 
-Mood = Literal["good", "busy", "hanging", "resetting", "breaking off", "redirecting"]
+Mood = Literal["good", "busy", "refusing", "hanging", "resetting", "breaking off", "redirecting"]
 """What it does with an event, but for those it refuses by chance. Whoever does not answer 2xx has not taken it."""
 
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
+REFUSED = b"HTTP/1.1 422 Unprocessable Entity\r\ncontent-length: 0\r\n\r\n"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
 ELSEWHERE = b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n"
 HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc"
@@ -38,7 +39,8 @@ class Subscriber:
             self.refused += 1
             if self.mood == "hanging":
                 return None
-            return {"redirecting": ELSEWHERE, "resetting": b"", "breaking off": HALF}.get(self.mood, BUSY)
+            others = {"refusing": REFUSED, "redirecting": ELSEWHERE, "resetting": b"", "breaking off": HALF}
+            return others.get(self.mood, BUSY)
         if replay:
             self.replayed += 1
         else:
