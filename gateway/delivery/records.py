@@ -89,6 +89,7 @@ def dead_change(
         key=before.key,
         history=late.history,
         forgotten=late.forgotten,
+        answer_bytes=len(outcome.answer),
     )
     return Change(operation, delivery.seq, before.key, now_ms, msgspec.json.encode(letter), outcome.answer)
 

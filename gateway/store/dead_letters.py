@@ -33,6 +33,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Attempt, ...] = ()
     forgotten: int = 0
     """Attempts before those of ``history``."""
+    answer_bytes: int | None = None
+    """Of the last answer, which follows it in the store if there is room: ``torn.py`` compares."""
 
 
 class DeadLetters:

@@ -47,6 +47,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """How it was proven; ``None`` for a rejected one."""
     path_token: bool = False
     """Whether a path token came with it (never which)."""
+    body_bytes: int | None = None
+    """Of the body that follows it in the store: ``torn.py`` compares. Set by ``commit``."""
 
 
 class KeptRequest(msgspec.Struct, frozen=True):
@@ -121,7 +123,8 @@ class PartitionLog:
         for kept in (batch.quarantined, batch.rejected):
             args.append(len(kept))
             for request in kept:
-                args += (msgspec.json.encode(request.meta), request.body)
+                meta = msgspec.structs.replace(request.meta, body_bytes=len(request.body))
+                args += (msgspec.json.encode(meta), request.body)
         prefix, own = keys.seen_prefix, keys.committer_prefix + (committer or self.committer)
         reply: bytes = await self._store.script(
             "commit",

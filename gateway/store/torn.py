@@ -5,22 +5,40 @@ was acknowledged: it is cut off. A length that was damaged further up looks the 
 follows for the missing rest and, by default (``aof-load-truncated yes``), throws it away with one line in its own log.
 So our server has that off, and says by ending that its log is not whole; then we look.
 
-Each of our scripts stands in the file as a transaction, which ends with ``EXEC``. A torn end holds none: what is behind
-the last thing that could be read is a beginning without its end. If an ``EXEC`` stands there, something acknowledged
-does, and nothing is changed.
+What is behind the last thing that could be read is taken apart as the protocol it is: ``*<words>`` and, for each word,
+``$<bytes>`` and the word, each with CRLF. It is torn if it breaks off in a line, or in a word of which less is there
+than was announced. That word is the place where a damaged length would hide what follows it. Almost all we write is
+names, numbers and compact JSON, which hold no CRLF: one in there is the protocol going on, so the length is wrong. Only
+a body that is kept as it came and the answer in a dead letter may hold anything, also protocol that their sender wrote.
+Their length is stated once more, in the JSON before them: if both agree, all that follows is theirs.
 """
 
 import mmap
 import os
+import re
 import subprocess
 from pathlib import Path
+
+import msgspec
 
 from gateway.errors import StoreUnavailable
 
 NOT_WHOLE = "Unexpected end of file reading the append only file"
 """How the server says it, in its own log, before it ends."""
 
-_EXEC = b"*1\r\n$4\r\nEXEC\r\n"
+_LINE = re.compile(rb"[*$]([0-9]{1,18})\r\n")
+_TORN_LINE = re.compile(rb"([*$]([0-9]{1,18}\r?)?)?")
+_LONGEST_LINE_BYTES = 21
+
+_SHELF = re.compile(rb"\{[^}]*\}:(quarantine|rejected)")
+_DEAD = re.compile(rb"\{[^}]*\}:sub:[^:]*:dead")
+
+
+class _Stated(msgspec.Struct):
+    """What the JSON before free bytes says of their length; records of before it did so say nothing."""
+
+    body_bytes: int | None = None
+    answer_bytes: int | None = None
 
 
 def cut_torn_end(directory: Path, server: str) -> int:
@@ -35,8 +53,8 @@ def cut_torn_end(directory: Path, server: str) -> int:
     if whole < size:
         with path.open("r+b") as file:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-                damaged = text.find(_EXEC, whole) >= 0
-            if damaged:
+                torn = is_torn(text, whole)
+            if not torn:
                 raise StoreUnavailable(
                     f"the embedded store's log is damaged: {path}, at byte {whole:,} of {size:,}; what follows was "
                     "acknowledged, so nothing was changed. Restore a backup, or copy the directory and cut this file "
@@ -45,6 +63,36 @@ def cut_torn_end(directory: Path, server: str) -> int:
             file.truncate(whole)
             os.fsync(file.fileno())
     return size - whole
+
+
+def is_torn(text: "bytes | mmap.mmap", at: int) -> bool:
+    """Whether what stands in a log from ``at`` on is the beginning of one write, and nothing whole.
+
+    ``at`` is the end of the last whole command or transaction. ``False``: a length in it must be wrong.
+    """
+    is_first = True
+    while at < len(text):
+        n_words, at = _number(text, at, b"*")
+        if n_words is None:
+            return _is_torn_line(text, at, b"*")
+        words: list[bytes] = []
+        for _ in range(n_words):
+            n_bytes, at = _number(text, at, b"$")
+            if n_bytes is None:
+                return _is_torn_line(text, at, b"$")
+            end = at + n_bytes
+            if not b"\r\n".startswith(text[end : end + 2]) or not _may_be_so_long(text, at, n_bytes, words):
+                return False
+            if len(text) < end + 2:
+                return True
+            words.append(text[at:end])
+            at = end + 2
+            if words == [b"EXEC"]:
+                return False
+        if is_first and words != [b"MULTI"]:
+            return False  # a whole command, and what it stands in began elsewhere
+        is_first = False
+    return True
 
 
 def newest_log(directory: Path) -> Path:
@@ -58,6 +106,51 @@ def newest_log(directory: Path) -> Path:
     if not names:
         raise StoreUnavailable(f"the embedded store's manifest in {folder} names no log")
     return folder / names[-1]
+
+
+def _number(text: "bytes | mmap.mmap", at: int, kind: bytes) -> tuple[int | None, int]:
+    """The number in the line at ``at`` and where the next begins; ``None`` and ``at`` if no whole line is there."""
+    found = _LINE.match(text[at : at + _LONGEST_LINE_BYTES])
+    if found is None or not found[0].startswith(kind):
+        return None, at
+    return int(found[1]), at + found.end()
+
+
+def _is_torn_line(text: "bytes | mmap.mmap", at: int, kind: bytes) -> bool:
+    rest = text[at : at + _LONGEST_LINE_BYTES + 1]
+    return _TORN_LINE.fullmatch(rest) is not None and rest[:1] in (b"", kind)
+
+
+def _may_be_so_long(text: "bytes | mmap.mmap", at: int, n_bytes: int, words: list[bytes]) -> bool:
+    """Whether the word at ``at``, behind ``words``, may have the length that was announced."""
+    end = min(at + n_bytes, len(text))
+    if text.find(b"\r\n", at, end) < 0:
+        return True
+    possible = _stated_bytes(text, at, words)
+    if possible is None:
+        return False
+    return n_bytes in possible if possible else text.find(b"EXEC\r\n", at, end) < 0
+
+
+def _stated_bytes(text: "bytes | mmap.mmap", at: int, words: list[bytes]) -> set[int] | None:
+    """How long a word of free bytes may be by what was said of it: nothing if nothing was; ``None`` for other words."""
+    json, before_bytes = b"", 0
+    if len(words) > 2 and words[0] == b"XADD" and _SHELF.fullmatch(words[1]) and words[-1] == b"b":
+        json = words[-2]
+    elif len(words) == 3 and words[0] == b"HSET" and _DEAD.fullmatch(words[1]):
+        before_bytes = text.find(b"\n", at) + 1 - at  # JSON has no bare line feed
+        json = text[at : at + before_bytes]
+    else:
+        return None
+    try:
+        stated = msgspec.json.decode(json, type=_Stated)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return set()
+    if stated.body_bytes is not None:
+        return {stated.body_bytes}
+    if stated.answer_bytes is not None:
+        return {before_bytes, before_bytes + stated.answer_bytes}  # an answer without room was left away
+    return set()
 
 
 def _whole_bytes(path: Path, server: str) -> int:
