@@ -20,6 +20,7 @@ import structlog
 
 from gateway.config import Config
 from gateway.store.embedded import EmbeddedStore
+from gateway.workers.hangup import hangup
 
 log = structlog.get_logger("gateway.workers")
 
@@ -30,6 +31,9 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 30.0
 """Before a worker that ended is started again: each time twice as long, until one has lived for ``LIVED_S``."""
 LIVED_S = 60.0
+
+READY_S = 60.0
+"""How long one that takes another's place may take to serve: a start waits for a store for 10 s, and says so itself."""
 
 
 class WorkerFailed(Exception):
@@ -59,6 +63,8 @@ class Worker:
         self.process = process
         self.said: dict[str, Any] = {}
         """What it said when it served; empty before."""
+        self._serves = False
+        self._is_to_reload = False
         self.since_s = asyncio.get_running_loop().time()
 
     @property
@@ -72,7 +78,26 @@ class Worker:
         line = await self.process.stdout.readline()
         if line:
             self.said = msgspec.json.decode(line)
+            self._serves = True
+            if self._is_to_reload:
+                self.reload()
         return bool(line)
+
+    async def ready_in_time(self) -> bool:
+        """The same, but one that hangs is ended after ``READY_S``."""
+        try:
+            async with asyncio.timeout(READY_S):
+                return await self.ready()
+        except TimeoutError:
+            log.error("workers.killed", worker=self.number, pid=self.pid, why=f"it did not serve within {READY_S:g} s")
+            self.tell(signal.SIGKILL)
+            return False
+
+    def reload(self) -> None:
+        """Have it read the configuration again, as soon as it listens: before that the signal would be its end."""
+        self._is_to_reload = not self._serves
+        if self._serves:
+            self.tell(signal.SIGHUP)
 
     def tell(self, number: signal.Signals) -> None:
         """Send a signal, if it still runs."""
@@ -119,8 +144,7 @@ class Parent:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, self._stopping.set)
-        in_terminal = bool(sys.stdin and sys.stdin.isatty())  # one that is closed sends it, and there it means the end
-        loop.add_signal_handler(signal.SIGHUP, self._stopping.set if in_terminal else self._reload)
+        loop.add_signal_handler(signal.SIGHUP, hangup(stop=self._stopping.set, reload=self._reload))
         loop.add_signal_handler(signal.SIGUSR2, self._roll)
         self._folder = Path(tempfile.mkdtemp(prefix="gateway-workers-"))
         stop = self._task(self._stopping.wait())
@@ -187,23 +211,30 @@ class Parent:
                     log.error("workers.not_started", worker=number, why=str(error))
                     continue
                 self._serving[number] = successor
-            if await successor.ready():
+            if await successor.ready_in_time():
                 log.info("workers.started", worker=number, pid=successor.pid)
 
     def _reload(self) -> None:
         for worker in self._started:
-            worker.tell(signal.SIGHUP)
+            worker.reload()
 
     def _roll(self) -> None:
         if self._rolling is None or self._rolling.done():
             self._rolling = self._task(self._replace_all())
+        else:
+            log.warning("workers.no_roll", why="the workers are being replaced already")
 
     async def _replace_all(self) -> None:
         """Replace one worker after the other; each new one serves before the old one stops."""
         for number in range(len(self._serving)):
             async with self._changing[number]:
-                old, new = self._serving[number], await self._spawn(number)
-                if not await new.ready():
+                old = self._serving[number]
+                try:
+                    new = await self._spawn(number)
+                except OSError as error:
+                    log.error("workers.not_replaced", worker=number, pid=old.pid, why=str(error))
+                    return
+                if not await new.ready_in_time():
                     code = await new.process.wait()
                     log.error("workers.not_replaced", worker=number, pid=old.pid, code=code, why="the new one ended")
                     return

@@ -6,7 +6,6 @@ import gc
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ from gateway.config import Config
 from gateway.errors import StoreError
 from gateway.workers.accepting import Server, SharingServer
 from gateway.workers.exchange import ALONE, Place
+from gateway.workers.hangup import hangup
 
 log = structlog.get_logger("gateway.workers")
 
@@ -93,8 +93,7 @@ async def run(
 
     # Meant for a parent of several workers; unheard it would be the end of the only process there is.
     loop.add_signal_handler(signal.SIGUSR2, partial(log.warning, "workers.no_roll", why="this process has no workers"))
-    # A terminal that is closed sends it as well, and there it means the end.
-    loop.add_signal_handler(signal.SIGHUP, stop if place is ALONE and in_terminal() else reload)
+    loop.add_signal_handler(signal.SIGHUP, hangup(stop=stop, reload=reload) if place is ALONE else reload)
     try:
         await _until(gateway.start(), stopping)
         if stopping.is_set():
@@ -120,11 +119,6 @@ async def run(
 def base_url(host: str, port: int) -> str:
     """Where somebody on this machine finds it."""
     return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared, not bound
-
-
-def in_terminal() -> bool:
-    """Whether somebody sits before it."""
-    return bool(sys.stdin and sys.stdin.isatty())
 
 
 async def _dashboard(gateway: Gateway, base: str) -> str:
