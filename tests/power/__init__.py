@@ -20,6 +20,7 @@ of 149 670 acknowledged, 406 MB of unsynced bytes taken; its control lost 1 691 
 ``run.py``              the run: who is killed when
 ``disk.py``             the disk after a cut
 ``shim.c``              inside the processes: what can be undone, and what is synced
-``clock.c``             another shim, for ``test_clock.py``: a wall clock that is set
+``wall_clock.py``       a wall clock that a test sets
+``clock.c``             its shim, inside the processes
 ======================  ===============================================================================================
 """

@@ -1,12 +1,10 @@
 """A disk that is full, and freed again: nothing acknowledged is lost, nothing unwritten is acknowledged."""
 
 import asyncio
-import ctypes
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,25 +17,23 @@ from gateway.store.embedded import EmbeddedStore
 from gateway.store.opening import open_store
 from tests.intake.served import SECRET, Served, eventually, fresh, serving, signed
 from tests.store.partition import Partition, event
+from tests.support.disks import small_disk
 
 DISK_BYTES = 24 * 1024 * 1024
 """Too small for the ballast, which is made only where there is plenty."""
 BACK_S = 5.0
 PAD_BYTES = 40_000
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-
 
 @pytest.fixture
 def disk() -> Iterator[Path]:
     """A file system of its own, in memory, that is full soon."""
-    with tempfile.TemporaryDirectory(prefix="gateway-full-") as folder:
-        if sys.platform != "linux" or _LIBC.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"size=%d" % DISK_BYTES):
-            pytest.skip("mount: a tmpfs needs Linux and the right to mount it")
+    with tempfile.TemporaryDirectory(prefix="gateway-full-") as folder, ExitStack() as stack:
         try:
-            yield Path(folder)
-        finally:
-            assert _LIBC.umount2(os.fsencode(folder), 2) == 0, "the file system is detached"
+            made = stack.enter_context(small_disk(Path(folder), DISK_BYTES))
+        except OSError as error:
+            pytest.skip(f"mount: a tmpfs needs Linux and the right to mount it ({error})")
+        yield made.folder
 
 
 def test_a_full_disk_refuses_and_a_freed_one_goes_on(disk: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -35,10 +35,14 @@ def missing(kind: Kind) -> str | None:
 class StoreServer:
     """A server process on a directory of its own, listening on a unix socket."""
 
-    def __init__(self, kind: Kind, directory: Path, lines: tuple[str, ...]) -> None:
+    def __init__(
+        self, kind: Kind, directory: Path, lines: tuple[str, ...], env: Mapping[str, str] | None = None
+    ) -> None:
+        """``lines``: settings; ``env``: more of its environment."""
         self.kind = kind
         self.directory = directory
         self.lines = lines
+        self.env = env or {}
         self.socket = directory / "s"
         self.url = f"unix://{self.socket}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -64,6 +68,7 @@ class StoreServer:
                 *(binary, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.directory)),
                 *("--save", "", "--daemonize", "no", "--logfile", str(self.directory / "log"), *self.lines),
             ],
+            env={**os.environ, **self.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
