@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config import AlertSettings
-from gateway.operate.status import duration
+from gateway.operate.amounts import duration
 from gateway.operate.views import Count, Trouble, When
 from gateway.store.alerts import Severity, Standing
 from schemas.timestamps import format_ms, parse_iso_ms

@@ -9,7 +9,8 @@ import msgspec
 from gateway import problems
 from gateway.config import Config
 from gateway.errors import StoreError
-from gateway.intake.spool_folder import BEING_WRITTEN, FolderView
+from gateway.intake.spool_folder import FolderView
+from gateway.operate.absence import store_away
 from gateway.operate.audit import Audit
 from gateway.operate.auditing import run_audit
 from gateway.operate.causes import list_causes
@@ -84,7 +85,7 @@ class Desk:
         try:
             return make_ledger(await self.sight.accounts(), self.sight.wall_ms())
         except StoreError as error:
-            raise await self._away(error) from error
+            raise await store_away(self.sight, error) from error
 
     async def status(self, *, max_age_ms: int = 0) -> Status:
         """Sources, subscribers, store and open problems at a glance.
@@ -96,29 +97,8 @@ class Desk:
             try:
                 self._status, self._status_ms = await read_status(self.sight), now_ms
             except StoreError as error:
-                raise await self._away(error) from error
+                raise await store_away(self.sight, error) from error
         return self._status
-
-    async def _away(self, error: StoreError) -> Exception:
-        """What there is to say without the store."""
-        sight = self.sight
-        if sight.config.store.spool is None:
-            return error
-        folder = await sight.spooled()
-        held, limit = folder.held, sight.config.store.spool_bytes
-        number = f"{held.requests} {'request' if held.requests == 1 else 'requests'}"
-        away = sight.away() or f" ({error})"
-        if broken := folder.unreadable.get(BEING_WRITTEN):
-            webhooks = f"It cannot be written ({broken}), so webhooks are answered 503"
-        elif held.bytes >= limit:
-            webhooks = "It is full, so webhooks are answered 503"
-        else:
-            webhooks = "Webhooks are taken as long as it has room"
-        return Refused(
-            problems.UNAVAILABLE,
-            f"the store is away{away}; {number} / {held.bytes} of {limit} bytes in the spool. {webhooks}, and nothing "
-            "is delivered before the store is back",
-        )
 
     async def audit(self) -> Audit:
         """Count everything again. Whoever asks while a count is under way gets that one's answer."""

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from gateway.operate.amounts import counted
 from gateway.operate.sight import Sight
-from gateway.operate.troubles import RECENT_MS, counted, does, plain_troubles, trouble
+from gateway.operate.troubles import RECENT_MS, does, plain_troubles, trouble
 from gateway.operate.views import (
     AlertsStatus,
     ReplaysStatus,

@@ -8,7 +8,8 @@ import msgspec
 from gateway.config import StoreSettings, SubscriberSettings
 from gateway.delivery.breaker import BreakerState
 from gateway.errors import NotDurable
-from gateway.intake.spool_folder import FolderView
+from gateway.operate.absence import spool_status
+from gateway.operate.amounts import duration
 from gateway.operate.paging import size_of
 from gateway.operate.problems import find_troubles
 from gateway.operate.processes import Processes
@@ -20,7 +21,6 @@ from gateway.operate.views import (
     AlertsStatus,
     PartitionStatus,
     SourceStatus,
-    SpoolStatus,
     Status,
     StoreStatus,
     SubscriberState,
@@ -72,7 +72,8 @@ async def read_status(sight: Sight, *, summed: bool = False) -> Status:
         _partition(number, account, lease, store_ms)
         for number, (account, lease) in enumerate(zip(accounts, leases, strict=True))
     ]
-    store = msgspec.structs.replace(_store(sight, accounts, partitions, server, memory), spool=_spool(sight, folder))
+    store = _store(sight, accounts, partitions, server, memory)
+    store = msgspec.structs.replace(store, spool=spool_status(sight, folder))
     names = sorted({*sight.config.subscribers, *(name for account in accounts for name in account.subscribers)})
     delivering = any(partition.owner is not None for partition in partitions)
     processes = await sight.processes()
@@ -115,21 +116,6 @@ async def read_subscribers(
         each = _subscriber(sight, name, accounts, waiting, processes, delivering, sight.wall_ms())
         found.append(each)
     return found
-
-
-def _spool(sight: Sight, folder: FolderView) -> SpoolStatus:
-    held, settings = folder.held, sight.config.store
-    return SpoolStatus(
-        configured=settings.spool is not None,
-        requests=held.requests,
-        events=held.events,
-        bytes=held.bytes,
-        limit_bytes=settings.spool_bytes if settings.spool is not None else 0,
-        files=folder.files,
-        oldest_at=None if held.oldest_ms is None else format_ms(held.oldest_ms),
-        put_aside=held.aside,
-        unreadable=folder.unreadable,
-    )
 
 
 async def _nothing() -> dict[str, str]:
@@ -320,19 +306,6 @@ def _state(
 
 def _in_words(seconds: float) -> str:
     return "now" if seconds <= 0 else f"in {duration(seconds)}"
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people, to about two digits: ``4 s``, ``3 min``, ``2 h 10 min``, ``5 d``."""
-    whole = round(seconds)
-    if whole < 120:
-        return f"{max(whole, 1)} s"
-    if whole < 7_200:
-        return f"{whole // 60} min"
-    if whole < 172_800:
-        hours, minutes = divmod(whole // 60, 60)
-        return f"{hours} h {minutes} min" if minutes and hours < 10 else f"{hours} h"
-    return f"{whole // 86_400} d"
 
 
 def _store(

@@ -10,15 +10,17 @@ import msgspec
 
 from gateway.delivery.breaker import BreakerState
 from gateway.delivery.condition import Subject
+from gateway.operate.amounts import duration
 from gateway.operate.attempts import attempt_item
 from gateway.operate.search import Found, find
 from gateway.operate.sight import Sight
 from gateway.operate.states import delivery_states
-from gateway.operate.status import decode_breaker, duration
+from gateway.operate.status import decode_breaker
 from gateway.operate.trace_views import SubscriberTrace, Trace, TraceStep
 from gateway.operate.troubles import does
 from gateway.operate.views import DeliveryState
 from gateway.operate.wanting import judge
+from gateway.store import firsts
 from gateway.store.control import Control
 from gateway.store.dead_letters import DeadLetter, split
 from gateway.store.layout import SubscriberKeys
@@ -110,32 +112,27 @@ async def _trace_subscriber(
     keys = sight.keys[found.partition].subscriber(name)
     place = await _place(sight, keys, name)
     steps = [_subscribed(place, seq)]
-    late = _NONE
-    certain = state.certain
-    words = state.words
     if state.state != "not_offered":
         steps += _matched(sight, name, found, subject)
     if state.state in ("pending", "parked", "held", "in_flight"):
         steps += _obstacles(sight, place, seq if state.state == "pending" else None, delivering=delivering)
     if state.state == "held":
         steps.append(await _held(sight, found, keys))
+    late = _NONE
     if state.state in ("held", "parked", "in_flight", "dead_letter"):
         late = await _remembered(sight, keys, seq)
     elif state.state in ("delivered", "filtered"):
-        late = await _late_delivery(sight, keys, seq)
-        if late.history:
-            state_name, certain = "delivered", True
-            words = f"{name} answered 2xx at attempt {late.history[-1].number}"
-            state = msgspec.structs.replace(state, state=state_name)
-        elif state.state == "delivered":
-            words += "; no failed attempt is remembered, and of one that succeeds at once no time is kept"
+        late = await _first(sight, keys, seq)
+        if not late.history:
+            late = await _late_delivery(sight, keys, seq)
+            state = _ended(state, late)
     steps += _attempted(late)
-    steps.append(_end(state, words))
+    steps.append(_end(state))
     return SubscriberTrace(
         subscriber=name,
         state=state.state,
-        certain=certain,
-        words=words,
+        certain=state.certain,
+        words=state.words,
         steps=steps,
         attempts=[attempt_item(each) for each in late.history],
         attempts_not_kept=late.forgotten,
@@ -222,6 +219,14 @@ async def _remembered(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
     return Late(history=found.history, forgotten=found.forgotten)
 
 
+async def _first(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
+    """The attempt of an event that was delivered at once, if that is still remembered."""
+    first = firsts.found(seq, await sight.store.many(firsts.lookups(keys, seq)))
+    if first is None:
+        return _NONE
+    return Late(history=(Attempt(number=1, at_ms=first.at_ms, status=first.status, duration_ms=first.duration_ms),))
+
+
 async def _late_delivery(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
     """The attempts of an event that was delivered at a later one, if that is still remembered."""
     end = "+"
@@ -236,6 +241,17 @@ async def _late_delivery(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
     return _NONE
 
 
+def _ended(state: DeliveryState, late: Late) -> DeliveryState:
+    """The state of an event of which no first attempt is kept that was delivered, with what is known of later ones."""
+    if late.history:
+        last = late.history[-1]
+        words = f"{state.subscriber} answered {last.status or '2xx'} at attempt {last.number}"
+        return msgspec.structs.replace(state, state="delivered", certain=True, words=words)
+    if state.state == "delivered":
+        return msgspec.structs.replace(state, words=f"{state.words}; when is no longer kept")
+    return state
+
+
 def _attempted(late: Late) -> list[TraceStep]:
     steps = []
     if late.forgotten:
@@ -245,7 +261,8 @@ def _attempted(late: Late) -> list[TraceStep]:
 
 
 def _attempt(attempt: Attempt) -> TraceStep:
-    words = f"attempt {attempt.number}: {attempt.cause or 'delivered'} after {attempt.duration_ms} ms"
+    what = attempt.cause or ("delivered" if attempt.status is None else f"delivered, answered {attempt.status}")
+    words = f"attempt {attempt.number}: {what} after {attempt.duration_ms} ms"
     if attempt.probe:
         words += "; a probe of the breaker, which used no attempt up"
     if attempt.before_retry:
@@ -253,6 +270,6 @@ def _attempt(attempt: Attempt) -> TraceStep:
     return TraceStep(at=format_ms(attempt.at_ms), what="attempt", words=words)
 
 
-def _end(state: DeliveryState, words: str) -> TraceStep:
+def _end(state: DeliveryState) -> TraceStep:
     at = {"parked": state.due_at, "in_flight": None, "dead_letter": state.died_at}.get(state.state)
-    return TraceStep(at=at, what={"parked": "due"}.get(state.state, state.state), words=words)
+    return TraceStep(at=at, what={"parked": "due"}.get(state.state, state.state), words=state.words)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gateway.delivery.lag import WARN_PART
 from gateway.intake.spool_folder import BEING_WRITTEN
+from gateway.operate.amounts import counted, size
 from gateway.operate.views import (
     AlertsStatus,
     ReplaysStatus,
@@ -64,11 +65,6 @@ def trouble(
     return Trouble(
         **{"severity": severity, "kind": kind, "what": what, "command": command, "count": 1, "cause": kind} | more
     )
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """``1 request``, ``2 requests``."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def summed_troubles(
@@ -205,12 +201,16 @@ def _of_lag(subscriber: SubscriberStatus, now_ms: int) -> list[Trouble]:
 def _of_spool(spool: SpoolStatus) -> list[Trouble]:
     found = []
     if spool.requests:
-        what = (
-            f"{counted(spool.requests, 'request waits', 'requests wait')} in the spool ({spool.bytes} bytes), "
-            f"the oldest since {spool.oldest_at}"
-        )
+        waits = counted(spool.requests, "request waits", "requests wait")
+        room = f"{size(spool.bytes)} of {size(spool.limit_bytes)}"
+        what = f"{waits} in the spool on disk ({room}), the oldest since {spool.oldest_at}"
         more = {"count": spool.requests, "since": spool.oldest_at}
         found.append(trouble("warn", "spooled", what, "gateway status", **more))
+    return found + spool_troubles(spool)
+
+
+def spool_troubles(spool: SpoolStatus) -> list[Trouble]:
+    """What is wrong with the spool, as one problem; it can be told without the store."""
     wrong = []
     if why := spool.unreadable.get(BEING_WRITTEN):
         wrong.append(f"it cannot be written: {why}; give its disk room, or mend what is said, and it goes on by itself")
@@ -229,11 +229,8 @@ def _of_spool(spool: SpoolStatus) -> list[Trouble]:
             f"it has used {100 * spool.bytes // max(1, spool.limit_bytes)} % of spool_bytes, beyond which webhooks are "
             "answered 503; it drains when the store takes events again, or write a larger spool_bytes and restart"
         )
-    if wrong:
-        found.append(
-            trouble("bad", "spool", "the spool needs a look: " + ". ".join(wrong), SPOOL_HELP, count=len(wrong))
-        )
-    return found
+    what = "the spool needs a look: " + ". ".join(wrong)
+    return [trouble("bad", "spool", what, SPOOL_HELP, count=len(wrong))] if wrong else []
 
 
 def _of_store(store: StoreStatus) -> list[Trouble]:

@@ -4,10 +4,11 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway import faults
@@ -16,7 +17,7 @@ from gateway.intake import committer as committer_module
 from gateway.intake.spool import Spool
 from gateway.intake.spool_file import SpoolFile
 from gateway.store import housekeeping as housekeeping_module
-from gateway.store.log import PartitionLog
+from gateway.store.log import Batch, NewEvent, PartitionLog
 from tests.intake.served import Served, eventually, fresh, serving, signed
 from tests.support.gateways import GatewayProcess
 from tests.support.proxy import proxied
@@ -184,8 +185,8 @@ def test_without_its_number_it_is_counted_twice(tmp_path: Path, monkeypatch: pyt
     """The control: a spool that gives the batch a number of its own."""
     repeat = PartitionLog.repeat
 
-    async def forget(log: PartitionLog, committer: str, number: int, batch: object) -> None:
-        await repeat(log, committer + "x", number, batch)  # type: ignore[arg-type]  # a batch, whatever it holds
+    async def forget(log: PartitionLog, committer: str, batches: Sequence[tuple[int, Batch]]) -> object:
+        return await repeat(log, committer + "x", batches)
 
     monkeypatch.setattr(PartitionLog, "repeat", forget)
     assert lost_reply(tmp_path) == (3, 2, 1)
@@ -326,13 +327,18 @@ def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_batch_the_store_never_takes_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is put aside, stays in the account and among the problems, and is tried again by the next process."""
-    commit = PartitionLog.commit
+    repeat = PartitionLog.repeat
     poisoned = b"poison"
 
-    async def refuse(log: PartitionLog, number: int, batch: object, **named: object) -> object:
-        if any(poisoned in event.event_json for event in batch.events):  # type: ignore[attr-defined]  # a Batch
-            raise ValueError("no such thing")
-        return await commit(log, number, batch, **named)  # type: ignore[arg-type]  # handed on as it came
+    async def spoil(log: PartitionLog, committer: str, batches: Sequence[tuple[int, Batch]]) -> object:
+        made = [
+            (number, msgspec.structs.replace(batch, events=[ill(event) for event in batch.events]))
+            for number, batch in batches
+        ]
+        return await repeat(log, committer, made)
+
+    def ill(event: NewEvent) -> NewEvent:
+        return msgspec.structs.replace(event, seen_ttl_s=-1) if poisoned in event.event_json else event
 
     with running("valkey") as server:
         with gateway_on(tmp_path, server.url) as gateway:
@@ -341,14 +347,14 @@ def test_a_batch_the_store_never_takes_holds_up_no_other(tmp_path: Path, monkeyp
             body = fresh()
             poisoned = json.loads(gateway.post("/in/br", body, signed(body)).body)["events"][0]["id"].encode()
             assert send(gateway) == "spooled"
-            monkeypatch.setattr(PartitionLog, "commit", refuse)
+            monkeypatch.setattr(PartitionLog, "repeat", spoil)
             server.start()
             eventually(lambda: not spool_of(gateway).diverts)
             assert send(gateway) == "logged"
             assert len(gateway.names()) == 3
             ledger = gateway.ledger_of_desk()
             assert (ledger.requests.accepted, ledger.events.spooled, ledger.unaccounted) == (4, 1, 0)
-            monkeypatch.setattr(PartitionLog, "commit", commit)
+            monkeypatch.setattr(PartitionLog, "repeat", repeat)
         with gateway_on(tmp_path, server.url) as gateway:
             drained(gateway)
             assert len(gateway.names()) == 4
@@ -413,7 +419,7 @@ def test_the_intake_starts_before_the_store(tmp_path: Path) -> None:
             answer = gateway.post("/api/status", headers={"authorization": f"Bearer {token}"}, method="GET")
             assert answer.status == 503
             assert "the store is away since" in answer.json["detail"]
-            assert "1 request / " in answer.json["detail"]
+            assert "in the spool on disk (1 request, " in answer.json["detail"]
             server.start()
             drained(gateway)
             assert gateway.post("/readyz", method="GET").json["status"] == "ready"

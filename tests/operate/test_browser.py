@@ -5,11 +5,16 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Never
 
+import msgspec
 import pytest
 import uvicorn
 
 from gateway.config import StoreSettings
+from gateway.errors import StoreUnavailable
+from gateway.intake.spool_database import Held
+from gateway.intake.spool_folder import FolderView
 from tests.operate.browser import CHROMIUM, Browser, browser
 from tests.operate.office import Office, office
 from tests.operate.test_pages import fill
@@ -98,5 +103,42 @@ def test_every_page_fits_a_phone_and_takes_the_colours_asked_for(store_settings:
                     assert [each for each in page.complaints if "410" not in each] == []  # /login/used is 410
 
                 await asyncio.to_thread(look)
+
+    asyncio.run(run())
+
+
+def test_home_without_the_store_says_what_is_true_and_comes_back(store_settings: StoreSettings, tmp_path: Path) -> None:
+    """An open page turns from green to amber by itself, with what is in the spool; back, it needs nobody to reload."""
+
+    async def run() -> None:
+        async with office(store_settings) as at, served(at) as base:
+            await at.log_event(0)
+            link = await at.access.new_login(base)
+            sight, call = at.desk.sight, at.store.call
+            store = msgspec.structs.replace(at.config.store, spool=Path("spool"))
+            sight.config = msgspec.structs.replace(at.config, store=store)
+            held = Held(rows=1, requests=12, events=12, bytes=2048)
+
+            async def spooled(recount: bool = False) -> FolderView:
+                return FolderView(held=held)
+
+            async def away(*_args: object, **_named: object) -> Never:
+                raise StoreUnavailable("the store did not answer")
+
+            with browser(tmp_path) as page:
+                await asyncio.to_thread(log_in, page, link)
+                assert page.evaluate("document.querySelector('.verdict').className") == "verdict good"
+                sight.spooled, sight.away = spooled, lambda: " since 2026-02-03T12:00:00.000Z (a test says so)"
+                at.store.call, at.now_ms = away, at.now_ms + 2_000  # type: ignore[method-assign]  # away for the office
+                await asyncio.to_thread(page.until, "document.querySelector('.verdict.warn')")
+                words = str(page.evaluate("document.querySelector('[data-live=verdict]').innerText"))
+                assert "since 2026-02-03T12:00:00.000Z (a test says so)" in words
+                assert "12 requests, 2.0 KiB of 512.0 MiB" in words
+                assert "What is dimmed below was so before." in words
+                assert page.evaluate("document.querySelector('.equation').classList.contains('stale')")
+                held = Held()
+                at.store.call, at.now_ms = call, at.now_ms + 2_000  # type: ignore[method-assign]  # back
+                await asyncio.to_thread(page.until, "document.querySelector('.verdict.good')")
+                assert not page.evaluate("document.querySelector('.stale')")
 
     asyncio.run(run())

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.operate.dashboard.rendering import ago, number, size
-from gateway.operate.status import duration
+from gateway.operate.amounts import duration, size
+from gateway.operate.dashboard.rendering import ago, number
 from gateway.operate.times import read_time_ms
 from tests.operate.office import NOW_MS
 

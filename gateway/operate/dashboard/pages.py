@@ -7,12 +7,16 @@ import msgspec
 from litestar import MediaType, Request, Response, get
 from litestar.params import FromPath, QueryParameter
 
+from gateway.errors import StoreError
+from gateway.operate.absence import StoreAway, store_away
 from gateway.operate.api.events import Ordered, Since, Source, Types, Until, read_filter
 from gateway.operate.cursor import write_log_cursor
 from gateway.operate.dashboard.rendering import HEADERS, page, static, who
 from gateway.operate.desk import Desk
+from gateway.operate.troubles import spool_troubles
 from gateway.operate.views import EventDetail
 from schemas.event import EVENT_TYPES
+from schemas.timestamps import format_ms
 
 LATEST = 12
 PER_PAGE = 50
@@ -31,8 +35,13 @@ def routes(desk: Desk) -> list[Any]:
 
     @get("/", media_type=MediaType.HTML)
     async def home(request: Request[Any, Any, Any]) -> Response[str]:
-        status = await desk.status(max_age_ms=MAX_AGE_MS)
-        latest = await desk.search(read_filter(0, None, None, None, None), "newest", None, LATEST)
+        try:
+            status = await desk.status(max_age_ms=MAX_AGE_MS)
+            latest = await desk.search(read_filter(0, None, None, None, None), "newest", None, LATEST)
+        except StoreAway as error:
+            return _away(request, error, desk.sight.wall_ms())
+        except StoreError as error:  # of the second question: the first was answered from what was known
+            return _away(request, await store_away(desk.sight, error), desk.sight.wall_ms())
         return page(
             "home.html",
             me=who(request),
@@ -89,6 +98,20 @@ def routes(desk: Desk) -> list[Any]:
         )
 
     return [script, home, events, event]
+
+
+def _away(request: Request[Any, Any, Any], error: StoreAway, now_ms: int) -> Response[str]:
+    """Home without a store: what is true all the same."""
+    return page(
+        "away.html",
+        status_code=error.problem.status,
+        headers={"Retry-After": str(error.problem.retry_after_s)},
+        me=who(request),
+        section="home",
+        absence=error.absence,
+        troubles=spool_troubles(error.absence.spool),
+        at=format_ms(now_ms),
+    )
 
 
 class _Row(msgspec.Struct, frozen=True):

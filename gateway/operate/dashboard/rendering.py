@@ -12,8 +12,8 @@ from markupsafe import Markup, escape
 
 from gateway.controls import escape_controls
 from gateway.operate.access import Identity
+from gateway.operate.amounts import duration, size
 from gateway.operate.refusals import explain
-from gateway.operate.status import duration
 from schemas.timestamps import parse_iso_ms
 
 HEADERS = {
@@ -123,16 +123,6 @@ def ago(time: str, now_ms: int) -> str:
 def number(value: int) -> str:
     """A number with thin spaces between its thousands."""
     return f"{value:,}".replace(",", "\u2009")
-
-
-def size(value: int) -> str:
-    """Bytes, for people."""
-    amount = float(value)
-    for unit in ("B", "KiB", "MiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} GiB"
 
 
 _ENVIRONMENT = jinja2.Environment(

@@ -8,6 +8,7 @@ let answeredAt = Date.now();
 function swap(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
+    part.classList.toggle("stale", !next);  // what it says was true before
     if (!next || next.innerHTML === part.innerHTML) continue;
     // Not while somebody reads, selects or types in it.
     if (part.contains(document.activeElement) || part.querySelector("details[open]") || selected(part)) continue;
@@ -38,8 +39,10 @@ async function refresh() {
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(8000) });
     if (answer.status === 401) return location.reload();
-    if (!answer.ok) throw new Error(String(answer.status));
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const parts = [...fresh.querySelectorAll("[data-live]")].map((part) => part.dataset.live);
+    if (!answer.ok && !parts.length) throw new Error(String(answer.status));
+    if (parts.some((name) => !document.querySelector(`[data-live="${name}"]`))) return location.reload();
     answeredAt = Date.now();
     swap(fresh);
     pulse(true);

@@ -1,0 +1,89 @@
+"""What there is to say while the store cannot be asked: since when, why, and what becomes of webhooks meanwhile."""
+
+import msgspec
+
+from gateway import problems
+from gateway.errors import StoreError, StoreUnavailable
+from gateway.intake.spool_folder import BEING_WRITTEN, FolderView
+from gateway.operate.amounts import counted, size
+from gateway.operate.refusals import Refused
+from gateway.operate.sight import Sight
+from gateway.operate.views import SpoolStatus
+from schemas.timestamps import format_ms
+
+
+class Absence(msgspec.Struct, frozen=True, kw_only=True):
+    """What this process knows without the store."""
+
+    away: str
+    """``since <time> (<why>)``, as far as that is known."""
+    spool: SpoolStatus
+    """Read from its folder."""
+    refused: str
+    """Why webhooks are answered 503; empty while the spool takes them."""
+    own: bool
+    """Whether the store is the embedded one, which is started again by itself."""
+
+    @property
+    def kept(self) -> str:
+        """What waits in the spool."""
+        spool = self.spool
+        return f"{counted(spool.requests, 'request')}, {size(spool.bytes)} of {size(spool.limit_bytes)}"
+
+    @property
+    def words(self) -> str:
+        """All of it, for who asks the API."""
+        if self.refused:
+            webhooks = f"webhooks are answered 503, because {self.refused}"
+            webhooks += f"; what came before waits in the spool on disk ({self.kept})" if self.spool.requests else ""
+        else:
+            webhooks = f"webhooks are answered 200 and kept in the spool on disk ({self.kept})"
+        return (
+            f"the store is away {self.away}; {webhooks}. Nothing that was answered 2xx is lost, and deliveries go on "
+            "when the store is back"
+        )
+
+
+class StoreAway(Refused):
+    """The store cannot be asked. Becomes a 503 that says what ``absence`` knows."""
+
+    def __init__(self, absence: Absence) -> None:
+        super().__init__(problems.UNAVAILABLE, absence.words)
+        self.absence = absence
+
+
+def spool_status(sight: Sight, folder: FolderView) -> SpoolStatus:
+    """The spool as it is shown."""
+    held, settings = folder.held, sight.config.store
+    return SpoolStatus(
+        configured=settings.spool is not None,
+        requests=held.requests,
+        events=held.events,
+        bytes=held.bytes,
+        limit_bytes=settings.spool_bytes if settings.spool is not None else 0,
+        files=folder.files,
+        oldest_at=None if held.oldest_ms is None else format_ms(held.oldest_ms),
+        put_aside=held.aside,
+        unreadable=folder.unreadable,
+    )
+
+
+async def store_away(sight: Sight, error: StoreError) -> StoreAway:
+    """What to raise instead of ``error``, which is what came of a question to the store."""
+    spool = spool_status(sight, await sight.spooled())
+    refused = ""
+    if not spool.configured:
+        refused = "there is no spool"
+    elif broken := spool.unreadable.get(BEING_WRITTEN):
+        refused = f"the spool cannot be written: {broken}"
+    elif spool.bytes >= spool.limit_bytes:
+        refused = "the spool is full"
+    why = "it does not answer" if type(error) is StoreUnavailable else str(error)
+    return StoreAway(
+        Absence(
+            away=sight.away().strip() or f"({why})",
+            spool=spool,
+            refused=refused,
+            own=sight.config.store.data_dir is not None,
+        )
+    )
