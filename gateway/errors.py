@@ -9,6 +9,7 @@
     │   ├── NotDurable         exit 3   the store would acknowledge before the fsync; names the setting
     │   ├── StoreMismatch      exit 3   the store was first used with another number of partitions or format
     │   └── LeaseLost                   another process owns the partition now; stop settling it at once
+    ├── BatchRefused           503      a batch is one that the store never takes, whoever sends it when
     ├── BackupRefused                   a copy of the store cannot be made, or not be put there
     ├── SpoolError
     │   ├── SpoolRefused       503      the spool cannot take it now: full, turned off by its disk, or busy
@@ -52,6 +53,10 @@ class StoreMismatch(StoreError):
 
 class LeaseLost(StoreError):
     """Another process took the partition over."""
+
+
+class BatchRefused(GatewayError):
+    """It is the batch itself that the store does not take. Sent again, it would be refused again."""
 
 
 class BackupRefused(GatewayError):

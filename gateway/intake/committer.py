@@ -16,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.errors import IntakeFull, SpoolRefused, StoreError, StoreUnavailable
+from gateway.intake.notes import Notes
 from gateway.intake.queue import FairQueue
 from gateway.store.log import Batch, KeptRequest, NewEvent, PartitionLog
 
@@ -33,11 +34,6 @@ SPOOL_TRIES = 2
 SPOOLED = -1
 """Stands for the sequence number of an event that is in the spool."""
 
-MAX_NOTED_REJECTED = 64
-MAX_NOTED_REJECTED_BYTES = 4 * 1024 * 1024
-"""Rejected requests that wait to be kept, and their bodies, of which one may be larger; beyond it only their number is.
-They wait for as long as the store is away."""
-
 COMPANY_PART = 0.75
 """A batch waits for this part of the requests that the one before had: the senders that were just answered send again,
 and the first of them must not take an fsync for itself while the others wait for the next."""
@@ -50,6 +46,9 @@ NOTES_WAIT_S = 0.05
 
 NOTES_AGAIN_S = 0.5
 """When it is tried again, where the store did not take it."""
+
+NOTES_SPOOLED_S = 10.0
+"""How often notes alone go to the spool: so much of them a crash costs, and nobody unproven fills the spool."""
 
 
 class Work(msgspec.Struct):
@@ -103,8 +102,8 @@ class Committer:
         self._spool = spool
         self._monotonic = monotonic
         self._queue: FairQueue[Work] = FairQueue(max_queue_bytes)
-        self._counts: dict[tuple[str, str], int] = {}
-        self._rejected: list[KeptRequest] = []
+        self._notes = Notes()
+        self._notes_spooled_s = float("-inf")
         self._notes_timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -155,13 +154,12 @@ class Committer:
 
     def note(self, source: str, outcome: str, kept: KeptRequest | None = None, *, number: int = 1) -> None:
         """Count requests that nobody waits for (rejected); they go with the next batch."""
-        self._counts[source, outcome] = self._counts.get((source, outcome), 0) + number
-        if kept is not None and len(self._rejected) < MAX_NOTED_REJECTED:
-            size_bytes = len(kept.body) + sum([len(each.body) for each in self._rejected])
-            if not self._rejected or size_bytes <= MAX_NOTED_REJECTED_BYTES:
-                self._rejected.append(kept)
+        self._notes.add(source, outcome, kept, number)
+        self._notes_go(NOTES_WAIT_S)
+
+    def _notes_go(self, after_s: float) -> None:
         if self._notes_timer is None:
-            self._notes_timer = asyncio.get_running_loop().call_later(NOTES_WAIT_S, self._wake.set)
+            self._notes_timer = asyncio.get_running_loop().call_later(after_s, self._wake.set)
 
     async def close(self) -> None:
         """Flush what is queued, then end."""
@@ -174,6 +172,8 @@ class Committer:
         while True:
             if self._closing and not self._queue:
                 await self._flush([])
+                if not self._notes.in_doubt:
+                    await self._flush([])  # what waited behind a doubt
                 return
             if len(self._queue) < self._expected and not self._closing:
                 await self._wake.wait()
@@ -188,28 +188,31 @@ class Committer:
             if timer is not None:
                 timer.cancel()
         self._notes_timer = self._company_timer = None
-        counts, self._counts = self._counts, {}
-        if not works and not counts:
+        spool, notes = self._spool, self._notes
+        if not works and not (notes.counts_wait or notes.bodies_wait):
             return
-        rejected, self._rejected = self._rejected, []
-        noted = dict(counts)
-        batch = Batch(
-            events=[event for work in works for event in work.events],
-            counts=[],
-            quarantined=[work.quarantined for work in works if work.quarantined is not None],
-            rejected=rejected,
-        )
+        began_s = self._monotonic()
+        if spool is not None and spool.diverts:
+            if not works and not self._may_spool_notes():
+                self._notes_go(NOTES_AGAIN_S)
+                return
+            await spool.pace(self._partition)
+        number, committer = self._log.next_batch(), self._log.committer
+        noted, doubt = notes.take(committer)
+        counts = dict(noted)
         for work in works:
             if work.count is not None:
                 counts[work.count] = counts.get(work.count, 0) + 1
-        batch.counts = [(source, outcome, number) for (source, outcome), number in counts.items()]
-        if not works and not self._closing and self._spool is not None and self._spool.diverts:
-            self._rejected = rejected
-            self._keep_notes(noted)  # nobody unproven fills the spool
-            return
-        began_s = self._monotonic()
+        batch = Batch(
+            events=[event for work in works for event in work.events],
+            counts=_listed(counts),
+            quarantined=[work.quarantined for work in works if work.quarantined is not None],
+            rejected=[] if spool is not None and spool.diverts else notes.take_bodies(),
+            doubtful=_listed(doubt.counts) if doubt is not None else [],
+            doubtful_number=doubt.number if doubt is not None else 0,
+        )
         try:
-            sequence = await self._place(batch)
+            sequence = await self._place(committer, number, batch)
         except Exception as error:  # whatever it is, who waits must hear of it: a request is never left hanging
             if isinstance(error, StoreUnavailable):
                 # Those that have waited so long already that they cannot wait for another batch.
@@ -220,9 +223,13 @@ class Committer:
             for work in works:
                 if not work.done.done():
                     work.done.set_exception(why)
-            self._keep_notes(noted)
+            notes.failed(committer, number, noted)
+            self._notes_go(NOTES_AGAIN_S)
             await asyncio.sleep(RETRY_PAUSE_S)
             return
+        notes.arrived(doubt)
+        if notes.counts_wait or notes.bodies_wait:
+            self._notes_go(NOTES_WAIT_S)
         self._expected = max(1, int(min(len(works), MAX_BATCH_EVENTS) * COMPANY_PART))
         self._company_s = (self._monotonic() - began_s) * COMPANY_TIME_PART
         self.batches += 1
@@ -234,19 +241,19 @@ class Committer:
                 work.done.set_result(sequence[at:end])
             at = end
 
-    def _keep_notes(self, noted: dict[tuple[str, str], int]) -> None:
-        """Counts nobody waits for go with the next batch."""
-        for key, number in noted.items():
-            self._counts[key] = self._counts.get(key, 0) + number
-        if noted and self._notes_timer is None:
-            self._notes_timer = asyncio.get_running_loop().call_later(NOTES_AGAIN_S, self._wake.set)
+    def _may_spool_notes(self) -> bool:
+        """Whether counts alone may go to the spool. At a stop all of them do."""
+        if not self._notes.counts_wait:
+            return False
+        now_s = self._monotonic()
+        if now_s - self._notes_spooled_s < NOTES_SPOOLED_S and not self._closing:
+            return False
+        self._notes_spooled_s = now_s
+        return True
 
-    async def _place(self, batch: Batch) -> list[int]:
+    async def _place(self, committer: str, number: int, batch: Batch) -> list[int]:
         """To the store, else to the spool. Raises ``StoreUnavailable`` where neither takes it."""
         spool = self._spool
-        if spool is not None and spool.diverts:
-            await spool.pace(self._partition)
-        number, committer = self._log.next_batch(), self._log.committer
         if spool is None:
             return await self._commit(committer, number, batch)
         why = "the store cannot be used"
@@ -277,3 +284,7 @@ class Committer:
                 if tries == 0 or self._monotonic() + RETRY_PAUSE_S >= deadline:
                     raise
                 await asyncio.sleep(RETRY_PAUSE_S)
+
+
+def _listed(counts: dict[tuple[str, str], int]) -> list[tuple[str, str, int]]:
+    return [(source, outcome, number) for (source, outcome), number in counts.items()]

@@ -1,8 +1,11 @@
 """Draining the spool: what waits in it is committed, in the order in which it came, once the store is back.
 
-Each process drains its own file, and orphans: files whose process has ended, for which it has got the lock. Rows go one
-by one, under the committer and number they came with, so a crash at any moment repeats a batch at most, and the store
-knows it (``lua/commit.lua``).
+Each process drains its own file, and orphans: files whose process has ended, for which it has got the lock. Rows go
+under the committer and number they came with, so a crash at any moment repeats batches that the store knows
+(``lua/commit.lua``). Many go in one step, with one fsync, each only if the one before it is in.
+
+A row that the store will never take, for what it is (``BatchRefused``), is put aside and holds up no other. Whatever
+else the store says (no rights, no room, another server) is no row's fault: they wait, and ``status`` says for what.
 
 Order holds among the processes of one folder too, to about a second: nobody drains a row, nor sends a new batch to the
 store, while another file of the folder holds a row that is older by more than ``APART_MS``. A file that makes no
@@ -10,6 +13,8 @@ progress although the store is there (its process hangs) is waited for no longer
 """
 
 import asyncio
+import itertools
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -17,7 +22,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 import structlog
 
-from gateway.errors import SpoolError, SpoolFormat, SpoolRefused, SpoolUnreadable, StoreError
+from gateway.errors import BatchRefused, SpoolError, SpoolFormat, SpoolRefused, SpoolUnreadable, StoreError
 from gateway.intake.spool import Spool, close_file
 from gateway.intake.spool_database import Held
 from gateway.intake.spool_file import SUFFIX, UNREADABLE, Row, SpoolFile
@@ -36,9 +41,9 @@ APART_MS = 1_000
 EVER_MS = 1 << 62
 """Later than any clock that jumped says."""
 PATIENCE_S = 10.0
-CHUNK_ROWS = 64
-CHUNK_BYTES = 4 * 1024 * 1024
-"""What is read from a file at once."""
+CHUNK_ROWS = 256
+CHUNK_BYTES = 1024 * 1024
+"""What is read from a file at once, and committed in one step: other commands wait for some milliseconds."""
 
 
 class _Mine:
@@ -124,8 +129,9 @@ class Drainer:
                 await self._round()
             except SpoolError as error:
                 log.error("spool.drain", why=str(error))
-            except Exception:  # a defect in one round must not leave what waits here for ever
+            except Exception as error:  # a defect in one round must not leave what waits here for ever
                 log.exception("spool.drain")
+                self._spool.lost(f"the spool cannot be drained: {error!r}")
             try:
                 async with asyncio.timeout(LOOK_S):
                     await self._spool.wake.wait()
@@ -209,26 +215,36 @@ class Drainer:
         if held.file is self._spool.file:
             self._spool.own -= part
 
-    async def _commit(self, held: _Mine, rows: list[Row]) -> StoreError | SpoolError | None:
-        """Commit rows of one partition in their order; what ended it before the last of them."""
-        for row in rows:
-            try:
-                await self._logs[row.partition].repeat(row.committer, row.number, row.batch)
-            except StoreError as error:
-                return error
-            except Exception as error:
-                # Whatever it is, it would be the same each time. The row must be out of the way before the next one
-                # gets in: after that its number would say that it was.
-                log.error("spool.put_aside", file=held.file.path.name, batch=row.id, why=str(error))
-                try:
-                    await self._spool.run(held.file.put_aside, row.id, f"the store does not take it: {error}")
-                except SpoolError as refused:  # raised here, it would leave the other partitions to go on alone
-                    return refused
-            else:
-                held.done.add(row.id)
-            self._no_longer_waits(held, row.held)
-            self._spool.progress(row.partition)
+    async def _commit(self, held: _Mine, rows: list[Row]) -> Exception | None:
+        """Commit rows of one partition in their order; what ended it before the last of them.
+
+        Nothing is raised: it would leave the other partitions to go on alone.
+        """
+        log_of = self._logs[rows[0].partition]
+        try:
+            while rows:
+                committer, of_one = next(itertools.groupby(rows, operator.attrgetter("committer")))
+                same = list(of_one)
+                number_in, why_not = await log_of.repeat(committer, [(row.number, row.batch) for row in same])
+                for row in rows[:number_in]:
+                    held.done.add(row.id)
+                    self._passed(held, row)
+                rows = rows[number_in:]
+                if isinstance(why_not, BatchRefused):
+                    # It must be out of the way before the next one gets in: then its number would say that it was.
+                    row, *rows = rows
+                    log.error("spool.put_aside", file=held.file.path.name, batch=row.id, why=str(why_not))
+                    await self._spool.run(held.file.put_aside, row.id, f"the store does not take it: {why_not}")
+                    self._passed(held, row)
+                elif why_not is not None:
+                    return why_not
+        except Exception as error:
+            return error
         return None
+
+    def _passed(self, held: _Mine, row: Row) -> None:
+        self._no_longer_waits(held, row.held)
+        self._spool.progress(row.partition)
 
     async def _remove(self, held: _Mine) -> None:
         try:

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from gateway.errors import StoreError
-from gateway.store.connection import Store
+from gateway.errors import BatchRefused, StoreUnavailable
+from gateway.store.connection import Store, unavailable
 from gateway.store.layout import Keys
 from schemas.timestamps import parse_iso_ms
 
@@ -66,6 +66,10 @@ class Batch(msgspec.Struct):
     """Source, one of accepted ignored quarantined rejected, how many requests."""
     quarantined: list[KeptRequest]
     rejected: list[KeptRequest]
+    doubtful: list[tuple[str, str, int]] = []
+    """As ``counts``: what went with an earlier batch of the same committer, and counts only if that one is not in."""
+    doubtful_number: int = 0
+    """The number of that batch."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -108,14 +112,54 @@ class PartitionLog:
         """Append a batch durably. Returns a sequence number an event, 0 for a duplicate.
 
         ``committer``: who gave the number, where it was another process. Raises ``StoreUnavailable``: then the batch
-        may be in or not, and the same number may be sent again.
+        may be in or not, and the same number may be sent again; ``BatchRefused``.
         """
+        try:
+            reply = await self._store.script("commit", *self._call(committer or self.committer, number, batch))
+        except ResponseError as error:
+            raise _refusal(error) from None
+        return _sequence(reply, batch)
+
+    async def repeat(
+        self, committer: str, batches: Sequence[tuple[int, Batch]]
+    ) -> tuple[int, StoreUnavailable | BatchRefused | None]:
+        """Append numbered batches that waited in the spool, each unless it is in, in their order and in one step.
+
+        Returns how many of them are in, from the first, and why the next one is not; with no reason given the rest is
+        to be asked for again. No later one is in before that: each goes only behind the one before it. Raises
+        ``StoreUnavailable``: then nobody knows how many are in.
+        """
+        calls: list[tuple[list[str], list[Any]]] = []
+        before: int | None = None
+        for number, batch in batches:
+            calls.append(self._call(committer, number, batch, before))
+            before = number
+        try:
+            answers = await self._store.scripts("commit", calls)
+        except ResponseError as error:
+            raise _waiting(error) from None
+        for at, ((_, batch), answer) in enumerate(zip(batches, answers, strict=True)):
+            try:
+                if not isinstance(answer, ResponseError):
+                    _sequence(answer, batch)
+                elif str(answer).startswith("GAP"):
+                    return at, None
+                elif not str(answer).startswith("LATE"):  # repeated in their order: one that comes late has been in
+                    return at, _refusal(answer)
+            except BatchRefused as error:
+                return at, error
+        return len(batches), None
+
+    def _call(
+        self, committer: str, number: int, batch: Batch, before: int | None = None
+    ) -> tuple[list[str], list[Any]]:
+        """Keys and arguments of a commit; with ``before``, one only behind the batch of that number."""
         keys, events = self.keys, batch.events
         sources = list(dict.fromkeys([event.source for event in events]))
         index = {source: at for at, source in enumerate(sources, 1)}
-        args: list[Any] = [number, COMMITTER_TTL_S, REJECTED_CAP_BYTES, len(batch.counts)]
-        for source, outcome, count in batch.counts:
-            args += (f"q:{source}:{outcome}", count)
+        must_be_in = "" if before is None else before
+        args: list[Any] = [number, must_be_in, COMMITTER_TTL_S, REJECTED_CAP_BYTES, len(batch.counts)]
+        args += _counters(batch.counts)
         args.append(len(sources))
         args += sources
         for event in events:
@@ -125,27 +169,11 @@ class PartitionLog:
             for request in kept:
                 meta = msgspec.structs.replace(request.meta, body_bytes=len(request.body))
                 args += (msgspec.json.encode(meta), request.body)
-        prefix, own = keys.seen_prefix, keys.committer_prefix + (committer or self.committer)
-        reply: bytes = await self._store.script(
-            "commit",
-            [keys.state, keys.log, own, keys.quarantine, keys.rejected] + [prefix + event.id for event in events],
-            args,
-        )
-        sequence = [int(seq) for seq in reply.split(b",")] if reply else []
-        if len(sequence) != len(events):
-            raise StoreError(f"a batch of {len(events)} events was answered with {len(sequence)} numbers")
-        return sequence
-
-    async def repeat(self, committer: str, number: int, batch: Batch) -> None:
-        """Append a batch that waited in the spool, unless it is in. Raises ``StoreError`` where it may be sent again.
-
-        Batches of one committer are repeated in their order, so one that the store calls late has been in.
-        """
-        try:
-            await self.commit(number, batch, committer=committer)
-        except ResponseError as error:
-            if not str(error).startswith("LATE"):
-                raise
+        args += (batch.doubtful_number, len(batch.doubtful))
+        args += _counters(batch.doubtful)
+        own, prefix = keys.committer_prefix + committer, keys.seen_prefix
+        fixed = [keys.state, keys.log, own, keys.quarantine, keys.rejected]
+        return fixed + [prefix + event.id for event in events], args
 
     async def read(self, after: int, limit: int, *, block_ms: int | None = None) -> list[Entry]:
         """The next entries after a sequence number, oldest first; waits up to ``block_ms`` for the first one."""
@@ -219,6 +247,28 @@ class PartitionLog:
     async def last(self) -> int:
         """The last sequence number given."""
         return int(await self._store.call("HGET", self.keys.state, "seq") or 0)
+
+
+def _counters(counts: list[tuple[str, str, int]]) -> list[str | int]:
+    return [each for source, outcome, count in counts for each in (f"q:{source}:{outcome}", count)]
+
+
+def _sequence(reply: bytes, batch: Batch) -> list[int]:
+    """The numbers in a reply. Raises ``BatchRefused`` where they are not this batch's."""
+    sequence = [int(seq) for seq in reply.split(b",")] if reply else []
+    if len(sequence) != len(batch.events):
+        raise BatchRefused(f"a batch of {len(batch.events)} events was answered with {len(sequence)} numbers")
+    return sequence
+
+
+def _refusal(error: ResponseError) -> StoreUnavailable | BatchRefused:
+    """What a refused commit means. About the batch itself are only words of our own script."""
+    return BatchRefused(str(error)) if str(error).startswith(("EVENT", "LATE")) else _waiting(error)
+
+
+def _waiting(error: ResponseError) -> StoreUnavailable:
+    """Everything else: rights, settings, a key of another kind. An operator can mend it, and then it goes on."""
+    return unavailable(error) or StoreUnavailable(f"the store refuses: {error}")
 
 
 async def page_of(store: Store, keys: Keys, most: int) -> int:

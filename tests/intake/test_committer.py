@@ -11,6 +11,7 @@ import pytest
 
 from gateway.errors import IntakeFull, StoreUnavailable
 from gateway.intake import committer as committer_module
+from gateway.intake import notes as notes_module
 from gateway.intake.committer import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Committer
 from gateway.store.layout import Keys
 from gateway.store.log import Batch, PartitionLog
@@ -295,7 +296,7 @@ def test_counts_alone_travel_too(valkey: StoreServer) -> None:
                 while (await made.partition.ledger()).requests.rejected != 200:
                     await asyncio.sleep(0.005)
             assert len(made.batches) == 1
-            assert len(made.batches[0].rejected) == committer_module.MAX_NOTED_REJECTED
+            assert len(made.batches[0].rejected) == notes_module.MAX_BODIES
 
     asyncio.run(check())
 
@@ -304,7 +305,7 @@ def test_of_rejected_bodies_only_so_many_bytes_wait(valkey: StoreServer) -> None
     """Of large ones a few; one that is larger than all may be has the place alone."""
 
     async def check() -> None:
-        most = committer_module.MAX_NOTED_REJECTED_BYTES
+        most = notes_module.MAX_BODIES_BYTES
         for size_bytes, number in ((most // 4, 4), (most + 1, 1)):
             async with room(valkey) as made:
                 for _ in range(10):

@@ -4,13 +4,13 @@ import asyncio
 import fcntl
 import stat
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from gateway.errors import SpoolRefused, SpoolUnreadable
+from gateway.errors import BatchRefused, SpoolRefused, SpoolUnreadable, StoreUnavailable
 from gateway.intake import draining
 from gateway.intake.draining import Drainer
 from gateway.intake.spool import Spool
@@ -24,6 +24,7 @@ from tests.store.partition import SOURCE, Partition, event
 from tests.support.stores import StoreServer
 
 NOW_MS = 1_770_120_000_000
+Repeated = tuple[int, StoreUnavailable | BatchRefused | None]
 
 
 def batch(*names: str) -> Batch:
@@ -366,13 +367,13 @@ def test_a_batch_that_cannot_be_put_aside_does_not_have_others_counted_twice(
     """The other partitions' batches are waited for before the next round."""
 
     class Slow(PartitionLog):
-        async def repeat(self, committer: str, number: int, batch: Batch) -> None:
+        async def repeat(self, committer: str, batches: Sequence[tuple[int, Batch]]) -> Repeated:
             await asyncio.sleep(0.05)
-            await super().repeat(committer, number, batch)
+            return await super().repeat(committer, batches)
 
     class Poisoned(PartitionLog):
-        async def repeat(self, committer: str, number: int, batch: Batch) -> None:
-            raise ValueError("no such thing")
+        async def repeat(self, committer: str, batches: Sequence[tuple[int, Batch]]) -> Repeated:
+            return 0, BatchRefused("no such thing")
 
     def refuse(_file: SpoolFile, _row: int, _why: str) -> None:
         raise SpoolRefused("full")

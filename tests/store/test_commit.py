@@ -3,9 +3,8 @@
 import asyncio
 
 import pytest
-from redis.exceptions import ResponseError
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import BatchRefused, StoreUnavailable
 from gateway.store import log as log_module
 from gateway.store.quarantine import KeptRequests
 from tests.store.partition import SOURCE, Partition, event, kept
@@ -67,7 +66,7 @@ def test_a_batch_that_comes_after_its_successor_is_refused(server: StoreServer) 
             partition = Partition(store)
             await partition.commit(event("a"), number=1)
             await partition.commit(event("b"), number=2)
-            with pytest.raises(ResponseError, match="LATE"):
+            with pytest.raises(BatchRefused, match="LATE"):
                 await partition.commit(event("a"), number=1)
             ledger = await partition.ledger()
             assert (ledger.requests.accepted, ledger.events.logged, ledger.events.duplicate) == (2, 2, 0)
@@ -234,7 +233,7 @@ def test_a_defect_in_the_middle_of_a_batch_leaves_the_log_usable(server: StoreSe
     async def check() -> None:
         async with server.store() as store:
             partition = Partition(store)
-            with pytest.raises(ResponseError, match="invalid expire time"):
+            with pytest.raises(BatchRefused, match="invalid expire time"):
                 await partition.commit(event("a"), event("b"), event("c", seen_ttl_s=0), event("d"))
             assert await partition.names() == ["a", "b"]
             assert (await partition.ledger()).unaccounted == 0

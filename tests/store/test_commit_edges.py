@@ -3,9 +3,8 @@
 import asyncio
 
 import pytest
-from redis.exceptions import ResponseError
 
-from gateway.errors import StoreError, StoreUnavailable
+from gateway.errors import BatchRefused, StoreUnavailable
 from gateway.store import log as log_module
 from gateway.store.log import COMMITTER_TTL_S
 from gateway.store.quarantine import KeptRequests
@@ -155,7 +154,7 @@ def test_a_refusal_before_anything_is_in_writes_nothing(server: StoreServer) -> 
     async def check() -> None:
         async with server.store() as store:
             partition = Partition(store)
-            with pytest.raises(ResponseError, match=r"^the id of an event was refused: .*invalid expire"):
+            with pytest.raises(BatchRefused, match=r"^EVENT the id of an event was refused: .*invalid expire"):
                 await partition.commit(event("a", seen_ttl_s=0), quarantined=(kept(b"q"),), number=1)
             assert await state(partition) == {}
             await store.call("XADD", partition.keys.log, "3-5", "e", "{}", "r", "{}")
@@ -176,7 +175,7 @@ def test_what_went_in_before_a_refusal_is_counted(server: StoreServer) -> None:
             partition = Partition(store)
             await partition.commit(event("z"))
             before = await state(partition)
-            with pytest.raises(ResponseError, match="invalid expire"):
+            with pytest.raises(BatchRefused, match="invalid expire"):
                 await partition.commit(event("z"), event("a"), event("b", source="another", seen_ttl_s=0))
             size = len(event("a").event_json) + len(event("a").raw_json)
             assert await state(partition) == {
@@ -206,7 +205,7 @@ def test_numbers_of_batches_go_up_and_are_compared_as_numbers(server: StoreServe
             assert await partition.commit(event("a"), event("b"), number=9) == [1, 2]
             assert await partition.commit(event("a"), event("b"), number=9) == [1, 2]
             assert await partition.commit(event("a"), event("c"), number=10) == [0, 3]
-            with pytest.raises(ResponseError, match="LATE batch 10 was here before"):
+            with pytest.raises(BatchRefused, match="LATE batch 10 was here before"):
                 await partition.commit(event("a"), number=9)
             assert await partition.commit(number=11, counts=[(SOURCE, "ignored", 1)]) == []
             assert await partition.commit(number=11, counts=[(SOURCE, "ignored", 1)]) == []
@@ -224,7 +223,7 @@ def test_an_answer_that_does_not_fit_is_a_defect_and_no_success(server: StoreSer
             await partition.commit(event("a"), number=1)
             (committer,) = await store.call("KEYS", f"{partition.keys.committer_prefix}*")
             await store.call("SET", committer, "2:7,8")
-            with pytest.raises(StoreError, match="a batch of 1 events was answered with 2 numbers"):
+            with pytest.raises(BatchRefused, match="a batch of 1 events was answered with 2 numbers"):
                 await partition.commit(event("b"), number=2)
 
     asyncio.run(check())

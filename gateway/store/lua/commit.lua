@@ -2,20 +2,24 @@
 -- Append what one batch of requests brought to a partition: once, whole, counted.
 --
 -- KEYS  1 state   2 log   3 committer   4 quarantine   5 rejected   6… seen:<event id>, one an event, in order
--- ARGV  1 batch number   2 seconds to remember the committer   3 cap of rejected in bytes
---       4 number of counters, then that many pairs: field of state, amount
+-- ARGV  1 batch number   2 the number of the batch that must be in before, and be the last; empty: whichever it was
+--       3 seconds to remember the committer   4 cap of rejected in bytes
+--       5 number of counters, then that many pairs: field of state, amount
 --       then number of sources, then their names
 --       then four an event: index of its source (from 1), seconds to remember its id, event JSON, raw JSON
 --       then number of quarantined, then two each: meta JSON, body
 --       then number of rejected, then two each: meta JSON, body
+--       then the number of an earlier batch, and how many counters came with it, then pairs as above
 --
--- 1 the batch was seen before: return the reply it had; a later one was: it comes too late, count nothing
+-- 1 the batch was seen before: return the reply it had; a later one was: it comes too late, count nothing;
+--   the one that must be before it is not in: nothing either
 -- 2 for each event: mark its id as seen; if it was not, give it the next sequence number and append it
 -- 3 append quarantined and rejected, drop the oldest rejected beyond the cap
--- 4 add the counts and remember the reply
+-- 4 add the counts, those of the earlier batch only if it is not in, and remember the reply
 --
 -- returns  the sequence numbers in order, joined by commas; 0 for a duplicate
--- errors   LOG the log refused an entry;  LATE a copy of an old batch, kept back on the way: nobody waits for its reply
+-- errors   LOG the log refused an entry;  LATE a copy of an old batch, kept back on the way: nobody waits for its reply;
+--          GAP the batch before it is not in;  EVENT the server never takes an event, for what it is
 --
 -- No allow-oom: this is the one script that a full store may refuse, and then nothing has been acknowledged.
 -- A mark without its entry would turn the provider's retry into a silent loss, and an entry without its number would
@@ -25,14 +29,16 @@
 local state, log, committer = KEYS[1], KEYS[2], KEYS[3]
 local batch = ARGV[1]
 local last = redis.call('GET', committer)
+local newest = ''
 if last then
-  local colon = string.find(last, ':', 1, true)
-  local newest = string.sub(last, 1, colon - 1)
-  if newest == batch then return string.sub(last, colon + 1) end
+  newest = string.sub(last, 1, string.find(last, ':', 1, true) - 1)
+  if newest == batch then return string.sub(last, #newest + 2) end
   if tonumber(newest) > tonumber(batch) then return redis.error_reply('LATE batch ' .. newest .. ' was here before') end
 end
 
-local at = 4
+if ARGV[2] ~= '' and ARGV[2] ~= newest then return redis.error_reply('GAP batch ' .. ARGV[2] .. ' is not in') end
+
+local at = 5
 local counts = {}
 local n_counters = tonumber(ARGV[at])
 for i = 1, n_counters do
@@ -44,6 +50,11 @@ local sources = {}
 local n_sources = tonumber(ARGV[at])
 for i = 1, n_sources do sources[i] = ARGV[at + i] end
 at = at + n_sources + 1
+
+-- A key of another kind must end the script here, and not when half of the batch is in.
+local shelves = at + 4 * (#KEYS - 5)
+if ARGV[shelves] ~= '0' then redis.call('XLEN', KEYS[4]) end
+if ARGV[shelves + 1 + 2 * tonumber(ARGV[shelves])] ~= '0' then redis.call('XLEN', KEYS[5]) end
 
 local seq = tonumber(redis.call('HGET', state, 'seq') or '0')
 local logged, duplicate, bytes = {}, {}, 0
@@ -66,7 +77,8 @@ for i = 6, #KEYS do
   local marked = redis.pcall('SET', KEYS[i], string.format('%.0f', seq + 1), 'NX', 'EX', ARGV[at + 1])
   if type(marked) == 'table' and marked.err then
     if seq > 0 then finish() end
-    return redis.error_reply('ERR the id of an event was refused: ' .. marked.err)
+    local word = string.find(marked.err, 'invalid expire', 1, true) and 'EVENT' or 'ERR'
+    return redis.error_reply(word .. ' the id of an event was refused: ' .. marked.err)
   end
   if marked then
     local added = redis.pcall('XADD', log, string.format('%.0f-0', seq + 1), 'e', ARGV[at + 2], 'r', ARGV[at + 3])
@@ -102,7 +114,7 @@ for i = 1, n do
 end
 if kept > 0 then
   local total = redis.call('HINCRBY', state, 'rejected_bytes', kept)
-  while total > tonumber(ARGV[3]) do
+  while total > tonumber(ARGV[4]) do
     local oldest = redis.call('XRANGE', KEYS[5], '-', '+', 'COUNT', 1)[1]
     if not oldest then break end
     redis.call('XDEL', KEYS[5], oldest[1])
@@ -110,7 +122,15 @@ if kept > 0 then
   end
 end
 
+local is_missing = (tonumber(newest) or 0) < tonumber(ARGV[at + 1])
+at = at + 2
+n = tonumber(ARGV[at])
+for i = 1, n do
+  if is_missing then counts[ARGV[at + 1]] = (counts[ARGV[at + 1]] or 0) + tonumber(ARGV[at + 2]) end
+  at = at + 2
+end
+
 for field, amount in pairs(counts) do redis.call('HINCRBY', state, field, amount) end
 local answer = table.concat(reply, ',')
-redis.call('SET', committer, batch .. ':' .. answer, 'EX', ARGV[2])
+redis.call('SET', committer, batch .. ':' .. answer, 'EX', ARGV[3])
 return answer
