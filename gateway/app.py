@@ -55,7 +55,7 @@ from gateway.operate.trying import Trial
 from gateway.reloading import Reloaded, Reloader
 from gateway.store.connection import Store
 from gateway.store.deliverers import Deliverers
-from gateway.store.embedded import EmbeddedStore, socket_path
+from gateway.store.embedded import EmbeddedStore, refuse_half_restored, socket_path
 from gateway.store.housekeeping import Housekeeping
 from gateway.store.layout import Keys, tags
 from gateway.store.lease import Lease, owner_name
@@ -310,6 +310,8 @@ class Gateway:
 
         Raises ``NotDurable``, ``StoreMismatch``, ``StoreUnavailable``.
         """
+        if self.config.store.data_dir is not None:
+            refuse_half_restored(self.config.store.data_dir)
         if self.exchange is not None:
             await self.exchange.start()
         if self.spool is None or self.drainer is None:

@@ -66,9 +66,17 @@ def _findings(config: "Config") -> list[str]:
         for name, source in config.sources.items()
         if source.broken
     ]
+    from gateway.config_file.folders import is_refused
+
     dotenv = config.path.parent / ".env"
     if dotenv.exists() and stat.S_IMODE(dotenv.stat().st_mode) & 0o077:
         findings.append(f"{dotenv.name} holds secrets and can be read by others: chmod 600 {dotenv.name}")
+    if config.store.spool and (refused := is_refused(config.store.spool)):
+        (place,) = (each.origin for each in config.origins if (each.table, each.key) == ("store", "spool"))
+        findings.append(
+            f"store.spool ({place}) cannot be used by this user, who may not write in {refused}: while the store is "
+            f"away webhooks are answered 503; give the gateway's user that folder, or name another"
+        )
     return findings
 
 

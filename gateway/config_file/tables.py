@@ -1,10 +1,13 @@
 """``[gateway]`` and ``[store]``."""
 
+import os
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from gateway.config import GatewaySettings, StoreSettings, Token, hash_token
+from gateway.config_file.folders import check_spool
 from gateway.config_file.references import References, is_reference
 from gateway.config_file.section import Key, Reading, Section
 from gateway.config_file.values import (
@@ -107,8 +110,14 @@ def read_store(reading: Reading, table: object) -> StoreSettings:
         retention_s=section.read(RETENTION),
         retention_bytes=section.read(RETENTION_BYTES),
         spool_bytes=section.read(SPOOL_BYTES),
-        spool=(reading.base / spool).resolve() if spool else None,
+        spool=Path(os.path.realpath(reading.base / spool)) if spool else None,
     )
+    if settings.spool is not None:
+        try:
+            check_spool(settings.spool, settings.data_dir)
+        except Wrong as wrong:
+            for fault in wrong.faults:
+                section.problem(("spool",), f'= "{spool}" {fault.why}', fault.write)
     section.finish()
     return settings
 

@@ -86,10 +86,7 @@ class EmbeddedStore:
     async def _start(self) -> None:
         lasting_folder(self.directory)
         self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if (self.directory / STAGE).exists():
-            raise StoreUnavailable(
-                f"a restore into {self.directory} was not finished; repeat it: gateway restore, or empty the directory"
-            )
+        refuse_half_restored(self.directory)
         # Valkey syncs the names in its log's folder, but not the folder's own name: without this a power cut could take
         # it, with everything in it (tests/power shows it).
         lasting_folder(self.directory / "appendonlydir")
@@ -256,6 +253,17 @@ class EmbeddedStore:
         except OSError:
             return "it left no log"
         return " | ".join(lines[-3:])
+
+
+def refuse_half_restored(directory: Path) -> None:
+    """Raise ``StoreUnavailable`` where a restore did not come to its end.
+
+    Also before anything else is begun beside it: part of the spool may be restored already.
+    """
+    if (directory / STAGE).exists():
+        raise StoreUnavailable(
+            f"a restore into {directory} was not finished; repeat it: gateway restore, or empty the directory"
+        )
 
 
 def lasting_folder(path: Path) -> None:

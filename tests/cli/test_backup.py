@@ -1,6 +1,7 @@
 """Backup and restore: a copy of a store at work, put elsewhere, has all that was acknowledged before it began."""
 
 import contextlib
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -22,7 +23,7 @@ from gateway.intake.spool_folder import held_by
 from gateway.store import backup
 from gateway.store.embedded import socket_path
 from gateway.store.log import Batch
-from tests.cli.running import SECRET, SOURCE, WHSEC, Running, gateway, run
+from tests.cli.running import SECRET, SOURCE, WHSEC, Running, gateway, run, run_process
 
 TOML = """
 [store]
@@ -187,6 +188,36 @@ def test_a_restore_that_was_killed_is_no_store_and_can_be_repeated(tmp_path: Pat
     with gateway(target, TOML) as at:
         assert at.gateway("audit").code == 0
         assert len(at.gateway("events", "--json").objects) == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]])
+def test_nothing_begins_beside_a_half_way_restore(tmp_path: Path, made: Path, more: list[str]) -> None:
+    """A spool that is there in part is neither drained nor called damaged, nor does it take webhooks: the start is
+    refused, and the same restore again makes all of it whole."""
+    copy = shutil.copytree(made, tmp_path / "copy")
+    batch = Batch([], [("br", "ignored", 1)], [], [])
+    (copy / "spool").mkdir()
+    file = SpoolFile.create(copy / "spool" / "1.spool")
+    file.append([new_row(0, "c", 1, batch, 0)])
+    file.close()
+    whole = (copy / "spool" / "1.spool").read_bytes()
+    contents = json.loads((copy / "backup.json").read_text())
+    row = {"path": "spool/1.spool", "bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
+    (copy / "backup.json").write_text(json.dumps({**contents, "files": [*contents["files"], row]}))
+    target = folder(tmp_path / "new")
+    toml = TOML.replace('spool = ""', 'spool = "./spool"')
+    (target / "gateway.toml").write_text(toml)
+    (target / "data" / backup.STAGE).mkdir(parents=True)
+    (target / "spool").mkdir()
+    (target / "spool" / "1.spool").write_bytes(whole[: len(whole) // 2])
+    refused = run_process("serve", "--listen", "127.0.0.1:0", *more, cwd=target)
+    assert (refused.code, "was not finished" in refused.err) == (4, True), refused.err
+    assert [each.name for each in (target / "spool").iterdir()] == ["1.spool"]
+    again = run("restore", str(copy), "--yes", cwd=target)
+    assert again.code == 0, again.err
+    with gateway(target, toml) as at:
+        assert at.gateway("audit").code == 0
+        assert at.ledger()["requests"]["ignored"] == 1, "the spool was drained"
 
 
 def test_a_store_elsewhere_is_told_its_own_way(tmp_path: Path, made: Path) -> None:

@@ -207,6 +207,17 @@ def test_check_finds_what_does_not_keep_it_from_starting(folder: Path) -> None:
     assert "chmod 600 .env" in done.err
 
 
+def test_check_finds_a_spool_that_would_not_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user who asks may not write there: exit 1, with the place. Of folders that are not there nothing is said."""
+    (folder / "gateway.toml").write_text('[store]\nspool = "elsewhere/spool"\n')
+    monkeypatch.setattr(os, "access", lambda path, _mode: "elsewhere" not in str(path))  # root may write everywhere
+    assert run("check", cwd=folder).code == 0
+    (folder / "elsewhere").mkdir()
+    done = run("check", cwd=folder)
+    assert done.code == 1
+    assert re.search(rf"store\.spool \(gateway\.toml:\d+\) .* may not write in {folder}/elsewhere: .* 503", done.err)
+
+
 def test_check_shows_every_setting_with_its_origin(folder: Path) -> None:
     """--effective is TOML; --effective --json an object a setting; neither holds a secret."""
     done = run("check", "--effective", cwd=folder)

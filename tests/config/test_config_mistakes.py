@@ -165,6 +165,19 @@ MISTAKES = {
         "not a file name",
     ),
     "short admin token": ('[gateway]\nadmin_token = "env:SHORT"\n', 2, "can be guessed"),
+    # where the spool may be
+    "spool that is a file": ('[store]\nspool = "gateway.toml"\n', 2, "cannot be a folder: gateway.toml is none"),
+    "spool below a file": ('[store]\nspool = "gateway.toml/a/b"\n', 2, "cannot be a folder: gateway.toml is none"),
+    "spool that is no disk": ('[store]\nspool = "/proc/self/spool"\n', 2, "lies in /proc, where nothing is kept"),
+    "spool in memory": ('[store]\nspool = "/dev/shm/../shm/spool"\n', 2, "lies in /dev, where nothing is kept"),
+    "spool that is the data": ('[store]\nspool = "./data"\n', 2, "is the data directory data, which a restore"),
+    "spool in the data": (
+        '[store]\nspool = "data/a/../b"\nurl = "embedded:data"\n',
+        2,
+        "lies in the data directory data, which a restore must find empty; write a folder beside it",
+    ),
+    "spool around the data": ('[store]\nurl = "embedded:s/data"\nspool = "s"\n', 3, "holds the data directory s/data"),
+    "default spool in the data": ('\n[store]\nurl = "embedded:."\n', 2, '= "./spool" lies in the data directory'),
     # tokens
     "token without role": ('[[gateway.tokens]]\nname = "a"\nsecret = "env:TOKEN"\n', 1, "tokens[0] lacks role"),
     "token with a wrong role": (
