@@ -207,6 +207,7 @@ class Gateway:
             self.desk.sight,
             guard,
             owner=owner,
+            is_first=place.worker == 0,
             monotonic=time.monotonic,
             nonce=lambda: secrets.token_hex(16),
         )
@@ -320,6 +321,8 @@ class Gateway:
             await self.spool.open()
             await self.drainer.start()
             await self.opening.soon(self.spool.lost)
+        if self.role != "intake":
+            self.alerts.start()  # also while the store is still to come: that it does not is an alert
         if self.role != "delivery":
             for committer in self.committers:
                 committer.start()
@@ -336,7 +339,6 @@ class Gateway:
             for dispatcher in self.dispatchers:
                 dispatcher.start()
             self.replayer.start()
-            self.alerts.start()
         if self.spool is not None:
             self.spool.opened()
 

@@ -57,6 +57,11 @@ COUNTED = frozenset({"dead_letters", "discarded", "quarantined", "unaccounted"})
 STORE_AWAY = "store_away"
 """The one kind that is not in ``status``: there is none without the store."""
 
+STORE_SETTINGS = "store_settings"
+
+WITHOUT_STORE = frozenset({STORE_AWAY, STORE_SETTINGS})
+"""Kinds that are found where the store cannot be asked."""
+
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """What is posted, as JSON. Names and numbers only: no payload, no secret."""

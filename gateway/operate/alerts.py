@@ -2,13 +2,15 @@
 
 Of several processes the one that delivers from the first partition does it. What it knows lies in the store
 (``store/alerts.py``); while the store is away it goes on from memory, and that the store is away is itself an alert.
+Where nobody can know who delivers, because the store went before it was asked, the first worker of a gateway tells of
+that alone.
 Looking and sending are two tasks, so that a receiver that hangs keeps nobody from looking, and nothing of this is in
 the way of a webhook.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -21,7 +23,17 @@ from gateway.delivery.attempt import Sender
 from gateway.delivery.guard import Guard
 from gateway.delivery.outcome import Outcome
 from gateway.errors import LeaseLost, NotDurable, StoreError
-from gateway.operate.alerting import STORE_AWAY, alarms, as_standing, compare, of_store, trial_words, words
+from gateway.operate.alerting import (
+    STORE_AWAY,
+    STORE_SETTINGS,
+    WITHOUT_STORE,
+    alarms,
+    as_standing,
+    compare,
+    of_store,
+    trial_words,
+    words,
+)
 from gateway.operate.masking import mask_text, secrets_of
 from gateway.operate.refusals import Refused
 from gateway.operate.sight import Sight
@@ -66,13 +78,19 @@ class Alerts:
         guard: Guard,
         *,
         owner: str,
+        is_first: bool,
         monotonic: Callable[[], float],
         nonce: Callable[[], str],
     ) -> None:
-        """``owner``: this process's name in leases. ``nonce``: something new each time, for test alerts."""
+        """``owner``: this process's name in leases. ``is_first``: it tells that the store is away, where nobody knows
+        whose part that is. ``nonce``: something new each time, for test alerts.
+        """
         self._sight = sight
         self._guard = guard
         self._owner = owner
+        self._is_first = is_first
+        self._others_tell = False
+        """Another process was seen to deliver from the first partition."""
         self._monotonic = monotonic
         self._nonce = nonce
         self._book = AlertBook(sight.store, sight.keys[0])
@@ -128,7 +146,7 @@ class Alerts:
             try:
                 await self.look()
             except LeaseLost:
-                self._epoch = None
+                self._resign({}, others_tell=True)
             except StoreError as error:
                 self._look_without_store(error)
             except Exception:  # a defect in one look must not end them all
@@ -139,12 +157,12 @@ class Alerts:
         sight = self._sight
         remembered = await self._book.read()
         if remembered.owner != self._owner:
-            self._epoch = None
+            self._resign(remembered.standing, others_tell=bool(remembered.owner))
             return
         if remembered.epoch != self._epoch:
             # Where nobody has looked since we did, what we know is newer: the store was away, and we went on.
             if remembered.watch.looked_ms != self._saved_watch.looked_ms:
-                self._watch, self._standing = remembered.watch, remembered.standing
+                self._watch, self._standing = remembered.watch, {**self._of_store_alone(), **remembered.standing}
             self._epoch, self._saved_watch, self._saved = remembered.epoch, remembered.watch, remembered.standing
         accounts = await sight.accounts()  # first, since the other task writes to what is remembered meanwhile
         self._watch = listen(self._watch, accounts, sight.config.sources, sight.wall_ms())
@@ -156,9 +174,23 @@ class Alerts:
         self._go_on({key: as_standing(trouble, now_ms) for key, trouble in found.items()})
         await self._save()
 
+    def _resign(self, known: Mapping[str, Standing], *, others_tell: bool) -> None:
+        """Leave it to whoever tells now; but of what the store never heard only we can say that it is over."""
+        self._away_ms, self._epoch, self._others_tell = 0, None, others_tell
+        self._standing = {key: each for key, each in self._of_store_alone().items() if key not in known}
+        self._saved, self._saved_watch = {}, Watch()
+        if self._standing:
+            self._go_on({})
+
+    def _of_store_alone(self) -> dict[str, Standing]:
+        """Of what stands, what was found without the store and not written there."""
+        return {
+            key: each for key, each in self._standing.items() if each.kind in WITHOUT_STORE and key not in self._saved
+        }
+
     def _look_without_store(self, error: StoreError) -> None:
         """What was wrong before counts as wrong still; and the store is away."""
-        if self._epoch is None:
+        if self._epoch is None and (self._others_tell or not self._is_first):
             return
         now_ms = self._sight.wall_ms()
         self._away_ms = self._away_ms or now_ms
@@ -167,7 +199,7 @@ class Alerts:
         webhooks = "webhooks go into the spool" if has_spool else "webhooks are answered 503"
         if isinstance(error, NotDurable):
             what = f"the settings of the store would lose what it acknowledges; {webhooks}"
-            now["store_settings:"] = of_store("store_settings", what, self._away_ms)
+            now[f"{STORE_SETTINGS}:"] = of_store(STORE_SETTINGS, what, self._away_ms)
         elif now_ms - self._away_ms >= AWAY_MS:
             what = f"the store is away: it does not answer; {webhooks}"
             now[f"{STORE_AWAY}:"] = of_store(STORE_AWAY, what, self._away_ms)
@@ -230,7 +262,7 @@ class Alerts:
 
     def _owed(self) -> list[tuple[str, Standing]]:
         owed = [(key, each) for key, each in self._standing.items() if each.owed]
-        return sorted(owed, key=lambda each: each[1].told_ms) if self._epoch is not None else []
+        return sorted(owed, key=lambda each: each[1].told_ms)
 
     async def _send_round(self) -> Outcome | None:
         """Send what is owed, the oldest first. Returns a failure that concerns them all, if there was one."""

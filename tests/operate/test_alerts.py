@@ -269,6 +269,55 @@ def test_a_store_that_is_away_is_an_alert_and_its_return_the_end_of_it(tmp_path:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_a_store_that_goes_before_it_was_looked_at_is_an_alert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_over: bool
+) -> None:
+    """Nobody knows yet whose part it is: the first worker tells, and of its end too, whoever delivers by then."""
+
+    async def run() -> None:
+        read, away = AlertBook.read, True
+
+        async def unreachable(self: AlertBook) -> Any:
+            if away:
+                raise StoreError("the store did not answer")
+            return await read(self)
+
+        monkeypatch.setattr(AlertBook, "read", unreachable)
+        async with (
+            serving(answering(OK)) as server,
+            staff(tmp_path, {}, tables=TABLES.format(port=server.port)) as at,
+        ):
+            await said(server, ("raised", "store_away"))
+            if taken_over:
+                await at.gateway.dispatchers[0].stop()
+                assert (await Lease(at.gateway.store, at.gateway.keys[0], "another/process").take()).ours
+            away = False
+            await said(server, ("raised", "store_away"), ("resolved", "store_away"))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("others_tell", [False, True])
+def test_a_store_that_is_away_is_told_by_one(tmp_path: Path, others_tell: bool) -> None:
+    """Not by a worker that is not the first, nor where another was seen to deliver."""
+
+    async def run() -> None:
+        async with staff(tmp_path, {}) as at:
+            alerts = at.gateway.alerts
+            await alerts.stop()
+            alerts._resign({}, others_tell=others_tell)
+            alerts._is_first = others_tell
+            alerts._away_ms = 1  # for long enough
+            alerts._look_without_store(StoreError("the store did not answer"))
+            assert not alerts._standing
+            alerts._is_first, alerts._others_tell = True, False
+            alerts._look_without_store(StoreError("the store did not answer"))
+            assert list(alerts._standing) == ["store_away:"]
+
+    asyncio.run(run())
+
+
 def test_the_book_keeps_what_is_written_and_forgets_what_is_to_be_forgotten(tmp_path: Path) -> None:
     """Round and round through the store."""
 
