@@ -14,6 +14,7 @@ from gateway.delivery.parcel import Delivery
 from gateway.delivery.records import dead_change, done_change, parked_change
 from gateway.delivery.schedule import Again, Dead, Done, Step, next_step
 from gateway.delivery.standing import Standing
+from gateway.store.firsts import First
 from gateway.store.parked import Change, Parked
 
 log = structlog.get_logger("gateway.delivery")
@@ -37,6 +38,12 @@ class Ended(msgspec.Struct, frozen=True):
             return self._park("park", self.step)
         change = dead_change("dead", name, self.delivery, self.before, self.outcome, self.step, self.now_ms)
         return msgspec.structs.replace(change, key="")  # it never held its key
+
+    def first(self) -> First | None:
+        """What is remembered of an event that was not parked, if it was delivered."""
+        if not isinstance(self.step, Done) or self.outcome.status is None:
+            return None
+        return First(self.delivery.seq, self.now_ms, round(self.outcome.duration_s * 1000), self.outcome.status)
 
     def parked_change(self, name: str) -> Change:
         """What to settle for an event that was parked."""

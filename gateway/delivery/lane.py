@@ -300,7 +300,7 @@ class Lane:
             self._settler.add(ended.parked_change(self.name))
             return
         self._returns.in_hand.discard(delivery.seq)  # it was to be parked as in flight, and is not
-        self._settler.resolve(slot, ended.change(self.name))
+        self._settler.resolve(slot, ended.change(self.name), ended.first())
         if isinstance(ended.step, Again):
             self._hold_key(slot)
         elif (following := self._keys.next(slot)) is not None:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.store.firsts import First
 from gateway.store.layout import key_hash
 from gateway.store.log import Entry
 from gateway.store.parked import Change, Parked
@@ -40,6 +41,8 @@ class Slot(msgspec.Struct, eq=False):
     state: Literal["waiting", "trying", "resolved"] = "waiting"
     change: Change | None = None
     """Of a resolved one: what to settle; ``None`` if it was delivered or given up."""
+    first: First | None = None
+    """Of a resolved one that was delivered: how."""
     given_up: bool = False
     """Resolved without an attempt, because it is beyond ``max_lag``."""
     started_s: float = 0.0

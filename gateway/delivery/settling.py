@@ -8,6 +8,7 @@ import structlog
 from gateway.delivery.parcel import Slot
 from gateway.delivery.window import Passed, Window
 from gateway.errors import StoreUnavailable
+from gateway.store.firsts import First
 from gateway.store.parked import Change, SubscriberStore
 
 log = structlog.get_logger("gateway.delivery")
@@ -50,9 +51,9 @@ class Settler:
         self._settled = settled
         self._dirty = asyncio.Event()
 
-    def resolve(self, slot: Slot, change: Change | None) -> None:
-        """Settle this for an event of the window: ``None`` if it was delivered or given up."""
-        self._window.resolve(slot, change)
+    def resolve(self, slot: Slot, change: Change | None, first: First | None = None) -> None:
+        """Settle this for an event of the window: ``None`` if it was delivered (``first`` says how) or given up."""
+        self._window.resolve(slot, change, first)
         self._dirty.set()
 
     def add(self, *changes: Change) -> None:
@@ -117,6 +118,7 @@ class Settler:
                     discarded=passed.discarded,
                     changes=changes,
                     now_ms=self._wall_ms(),
+                    firsts=passed.firsts,
                 )
             except StoreUnavailable as error:
                 log.warning("delivery.settle", subscriber=self._store.name, why=str(error), again_in_s=pause_s)

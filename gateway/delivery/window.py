@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.delivery.parcel import Delivery, Slot
+from gateway.store.firsts import First
 from gateway.store.parked import Change
 
 WINDOW_EVENTS = 1_024
@@ -24,6 +25,8 @@ class Passed(msgspec.Struct, frozen=True):
     filtered: int
     discarded: int
     changes: list[Change]
+    firsts: list[First] = []
+    """Of those delivered, in log order."""
 
 
 class Window:
@@ -76,11 +79,11 @@ class Window:
             self._tail_gap += seq - self.read_seq
             self.read_seq = seq
 
-    def resolve(self, slot: Slot, change: Change | None) -> None:
-        """Say what to settle for a slot; ``None`` if it was delivered or given up."""
+    def resolve(self, slot: Slot, change: Change | None, first: First | None = None) -> None:
+        """Say what to settle for a slot; ``None`` if it was delivered (``first`` says how) or given up."""
         if slot.state != "resolved":
             self.resolved += 1
-        slot.state, slot.change = "resolved", change
+        slot.state, slot.change, slot.first = "resolved", change, first
 
     def lets_pass(self, cursor: int) -> bool:
         """Whether a cursor that stands at ``cursor`` could move on."""
@@ -92,6 +95,7 @@ class Window:
         """Take the resolved beginning out, for a cursor that stands at ``cursor``."""
         delivered = filtered = discarded = 0
         changes: list[Change] = []
+        firsts: list[First] = []
         while self._slots and self._slots[0].state == "resolved":
             slot = self._slots.popleft()
             slot.settled = True
@@ -104,6 +108,8 @@ class Window:
                 changes.append(slot.change)
             elif not slot.given_up:
                 delivered += 1
+                if slot.first is not None:
+                    firsts.append(slot.first)
         if not self._slots:
             filtered, discarded = filtered + self._tail_filtered, discarded + self._tail_gap
             self._tail_filtered = self._tail_gap = 0
@@ -113,4 +119,4 @@ class Window:
             filtered, discarded = filtered + slot.filtered_before, discarded + slot.gap_before
             slot.filtered_before = slot.gap_before = 0
             cursor = slot.delivery.seq - 1
-        return Passed(cursor, delivered, filtered, discarded, changes)
+        return Passed(cursor, delivered, filtered, discarded, changes, firsts)

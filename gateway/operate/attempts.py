@@ -9,6 +9,7 @@ def attempt_item(attempt: Attempt) -> AttemptItem:
     """One of them."""
     return AttemptItem(
         number=attempt.number,
+        began_at=format_ms(attempt.at_ms - attempt.duration_ms),
         at=format_ms(attempt.at_ms),
         cause=attempt.cause or None,
         status=attempt.status,

@@ -1,8 +1,8 @@
 """Where one event stands with each subscriber, as far as the store can tell.
 
-What waits leaves a trace: behind the cursor, parked, held, dead letter. What is delivered or filtered leaves only a
-count. So of an event without a trace the types decide which it was, and where the counts allow something else, the
-answer says so.
+What waits leaves a trace: behind the cursor, parked, held, dead letter. So does a first attempt that was answered 2xx,
+for as long as it is kept. Of an event without a trace there is only a count: the types decide whether it was delivered
+or filtered, and where the counts allow something else, the answer says so.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from gateway.operate.sight import Sight
 from gateway.operate.troubles import does
 from gateway.operate.views import DeliveryState, DeliveryStateName
 from gateway.operate.wanting import Verdict, judge
+from gateway.store import firsts
 from gateway.store.dead_letters import DeadLetter, split
 from gateway.store.ledger import subscribers_of
 from gateway.store.parked import Parked, tried_before
@@ -51,7 +52,7 @@ async def _state(sight: Sight, found: Found, name: str, verdict: Verdict) -> Del
     seq = found.entry.seq
     keys = sight.keys[found.partition].subscriber(name)
     # In the order in which an event moves on, and parked once more for one that an operator retries in between.
-    held, parked, dead, again, numbers, due = await sight.store.many(
+    held, parked, dead, again, numbers, due, *kept = await sight.store.many(
         [
             ("HGET", keys.held, seq),
             ("HGET", keys.parked, seq),
@@ -59,6 +60,7 @@ async def _state(sight: Sight, found: Found, name: str, verdict: Verdict) -> Del
             ("HGET", keys.parked, seq),
             ("HMGET", keys.sub, "start", "cursor", "delivered", "filtered", "discarded"),
             ("ZSCORE", keys.due, seq),
+            *firsts.lookups(keys, seq),
         ]
     )
     if held is not None:
@@ -73,6 +75,8 @@ async def _state(sight: Sight, found: Found, name: str, verdict: Verdict) -> Del
     if dead is not None:
         letter, answer = split(dead)
         return _dead(sight, letter, answer)
+    if (first := firsts.found(seq, kept)) is not None:
+        return _at_once(name, first)
     return _without_trace(name, seq, _Numbers(*[int(number or 0) for number in numbers]), verdict)
 
 
@@ -115,6 +119,19 @@ def _dead(sight: Sight, letter: DeadLetter, answer: bytes) -> DeliveryState:
         first_failed_at=format_ms(letter.first_failed_ms),
         died_at=format_ms(letter.died_ms),
         answer=mask_text(answer, secrets_of(sight.config)),
+    )
+
+
+def _at_once(name: str, first: firsts.First) -> DeliveryState:
+    began = format_ms(first.at_ms - first.duration_ms)
+    return DeliveryState(
+        subscriber=name,
+        state="delivered",
+        certain=True,
+        words=f"{name} answered {first.status}, {first.duration_ms} ms after attempt 1 began at {began}",
+        attempts=1,
+        status=first.status,
+        last_attempt_at=format_ms(first.at_ms),
     )
 
 

@@ -267,8 +267,8 @@ class DeliveryState(msgspec.Struct, frozen=True, kw_only=True):
     certain: Annotated[
         bool,
         Meta(
-            description="delivered and filtered leave no trace of their own; false where the counts and the "
-            "configuration of today cannot tell which of the two, or discarded, it was."
+            description="What was filtered leaves no trace, nor does what was delivered for ever; false where the "
+            "counts and the configuration of today cannot tell which of the two, or discarded, it was."
         ),
     ]
     words: Annotated[str, Meta(description="The state as a sentence.")]
@@ -297,6 +297,7 @@ class AttemptItem(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt that was made."""
 
     number: Annotated[Count, Meta(description="From 1, as the subscriber was told: `gateway-attempt`.")]
+    began_at: When
     at: Annotated[When, Meta(description="When it ended.")]
     cause: Annotated[str | None, Meta(description="Why it failed, normalised; null if it was delivered.")]
     status: Annotated[int | None, Meta(description="The HTTP status, if there was an answer.")]

@@ -35,6 +35,7 @@ key                                written   what
 ``{n}:subs``                       settle    set of the names of all subscribers that ever had a cursor here
 ``{n}:sub:<name>``                 settle    hash. ``start`` (sequence number at which it subscribed) ``cursor``
                                              ``delivered`` ``filtered`` ``discarded`` ``dead_bytes`` ``since_ms``
+                                             ``firsts_bytes``
                                              ``given_up`` (of the discarded, what nobody asked for) ``given_up_ms``
                                              ``settle`` ``settle_reply`` (as the committer's, for settle)
                                              ``paused`` (why); in the first partition alone ``breaker`` (JSON,
@@ -52,6 +53,9 @@ key                                written   what
 ``{n}:sub:<name>:died``            settle    sorted set: sequence number by time of death in ms; same members as dead
 ``{n}:sub:<name>:history``         settle    stream: ``s`` sequence number, ``h`` JSON (``Late``), of events
                                              delivered after more than one attempt; the newest 10 000
+``{n}:sub:<name>:firsts``          settle    stream: under the sequence number a cursor moved to, ``f``: the first
+``{n}:sub:<name>:firsts:before``             attempts among what it passed that were answered 2xx (``firsts.py``). Full
+                                             at 192 KiB; then it is renamed, and what had that name is gone
 ``{0}:replays``                    replay    hash: replay id → version, blank, JSON (``Replay``); the newest 200, all in
                                              partition 0. ``{0}:replays:open``: the set of those that are to run.
                                              ``{0}:replays:totals``: hash, what all of them did, the gone ones too
@@ -123,7 +127,20 @@ def key_hash(source: str, ordering_key: str) -> str:
 class SubscriberKeys:
     """The keys of one subscriber in one partition."""
 
-    __slots__ = ("all", "dead", "died", "due", "held", "history", "key_prefix", "name", "parked", "sub")
+    __slots__ = (
+        "all",
+        "dead",
+        "died",
+        "due",
+        "firsts",
+        "firsts_before",
+        "held",
+        "history",
+        "key_prefix",
+        "name",
+        "parked",
+        "sub",
+    )
 
     def __init__(self, prefix: str, name: str) -> None:
         self.name = name
@@ -134,8 +151,13 @@ class SubscriberKeys:
         self.dead = f"{self.sub}:dead"
         self.died = f"{self.sub}:died"
         self.history = f"{self.sub}:history"
+        self.firsts = f"{self.sub}:firsts"
+        self.firsts_before = f"{self.firsts}:before"
         self.key_prefix = f"{self.sub}:key:"
-        self.all = (self.sub, self.parked, self.due, self.held, self.dead, self.died, self.history)
+        self.all = (
+            *(self.sub, self.parked, self.due, self.held, self.dead, self.died, self.history),
+            *(self.firsts, self.firsts_before),
+        )
 
 
 class Keys:

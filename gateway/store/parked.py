@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from gateway.errors import LeaseLost, StoreError
 from gateway.store.connection import Store
+from gateway.store.firsts import FIRSTS_BYTES, RECORD_BYTES, First, pack
 from gateway.store.layout import Keys
 
 DEAD_CAP_BYTES = 64 * 1024 * 1024
@@ -116,7 +117,9 @@ class SubscriberStore:
     async def subscribe(self, start: str | int, now_ms: int) -> Cursor:
         """Get the cursor, making it at ``start`` (``now``, or the sequence number before the first wanted)."""
         cursor, new = await self._store.script(
-            "subscribe", [self._partition.state, self.keys.sub, self._partition.subs], [self.name, start, now_ms]
+            "subscribe",
+            [self._partition.state, self.keys.sub, self._partition.subs, self.keys.firsts, self.keys.firsts_before],
+            [self.name, start, now_ms],
         )
         return Cursor(int(cursor), bool(new))
 
@@ -151,9 +154,11 @@ class SubscriberStore:
         discarded: int,
         changes: Sequence[Change],
         now_ms: int,
+        firsts: Sequence[First] = (),
     ) -> list[str]:
         """Record outcomes and move the cursor, as one step. Returns the hashes of ordering keys that became free.
 
+        ``firsts``: of those delivered, the first attempts, in log order.
         Raises ``LeaseLost`` when another process owns the partition or moved the cursor; ``StoreUnavailable`` when it
         may have happened or not: the same number may be sent again.
         """
@@ -168,16 +173,14 @@ class SubscriberStore:
             now_ms,
             DEAD_CAP_BYTES,
             self.keys.key_prefix,
+            pack(firsts),
+            FIRSTS_BYTES,
+            RECORD_BYTES,
         ]
         for change in changes:
             args += (change.operation, change.seq, change.key, change.at_ms, change.info, change.answer)
-        keys = self.keys
         try:
-            freed: bytes = await self._store.script(
-                "settle",
-                [self._partition.state, keys.sub, keys.parked, keys.due, keys.held, keys.dead, keys.died, keys.history],
-                args,
-            )
+            freed: bytes = await self._store.script("settle", [self._partition.state, *self.keys.all], args)
         except ResponseError as error:
             if str(error).startswith(("LEASE", "CURSOR", "GONE")):
                 raise LeaseLost(f"{self.name}: {error}") from None

@@ -11,6 +11,7 @@ from gateway.delivery.parcel import Delivery, Slot
 from gateway.delivery.settling import SETTLE_CHANGES, Settler
 from gateway.delivery.window import Window
 from gateway.errors import LeaseLost
+from gateway.store.firsts import First, unpack
 from gateway.store.log import Entry
 from gateway.store.parked import Change
 from tests.store.partition import NOW_MS, Partition, Subscriber, event, hash_of, park
@@ -150,15 +151,21 @@ def test_many_changes_take_several_settles(server: StoreServer, monkeypatch: pyt
 
 
 def test_a_lost_reply_is_asked_for_again_and_counts_once(server: StoreServer) -> None:
-    """The cursor is where the settle left it, and the next settle goes on from there with a number of its own."""
+    """The cursor is where the settle left it, and the next settle goes on from there with a number of its own.
+
+    How it was delivered is kept once, too.
+    """
 
     async def check(lane: Lane) -> None:
         first, second = lane.take_in(1, 2)
         lane.proxy.lose_replies = 2
         async with lane.running():
-            lane.settler.resolve(first, None)
+            attempt = First(1, NOW_MS, 12, 204)
+            lane.settler.resolve(first, None, attempt)
             await lane.until(lambda: lane.settler.cursor == 1)
             assert lane.proxy.scripts == 3
+            kept = await lane.subscriber.partition.store.call("XRANGE", lane.subscriber.keys.firsts, "-", "+")
+            assert [unpack(record) for _, (_, record) in kept] == [[attempt]]
             lane.settler.resolve(second, None)
             await lane.until(lambda: lane.settler.cursor == 2)
         line = await lane.subscriber.line()

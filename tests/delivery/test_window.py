@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.delivery.parcel import Delivery, Slot
 from gateway.delivery.window import WINDOW_BYTES, WINDOW_EVENTS, Passed, Window
+from gateway.store.firsts import First
 from gateway.store.log import Entry
 from gateway.store.parked import Change
 
@@ -123,6 +124,21 @@ def test_resolving_again_counts_once() -> None:
     assert window.resolved == 1
     assert window.take_out(0) == Passed(1, 1, 0, 0, [])
     assert window.resolved == 0
+
+
+def test_first_attempts_leave_the_window_in_log_order() -> None:
+    """Those of delivered events, whatever the order in which they ended; each leaves once, with its event."""
+    window = Window(0)
+    slots = window.take_in(4, 4, [(at, delivery(at + 1)) for at in range(4)])
+    firsts = [First(seq, 1_000 - seq, 5, 200) for seq in range(1, 5)]
+    window.resolve(slots[1], None, firsts[1])
+    window.resolve(slots[2], Change("park", 3))
+    assert window.take_out(0).firsts == []
+    window.resolve(slots[0], None, firsts[0])
+    assert window.take_out(0).firsts == firsts[:2]
+    slots[3].given_up = True
+    window.resolve(slots[3], None)
+    assert window.take_out(3).firsts == []
 
 
 def test_the_window_is_bounded_in_events() -> None:

@@ -1,7 +1,7 @@
 """An office: desk, access and the app on a real, empty store, with what tests put into it."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ from gateway.operate.refusals import count_refused
 from gateway.operate.replaying import ReplayDesk
 from gateway.store.connection import Store
 from gateway.store.embedded import EmbeddedStore
+from gateway.store.firsts import First
 from gateway.store.layout import Keys, partition_of, tags
 from gateway.store.log import Batch, Kept, KeptRequest, NewEvent, PartitionLog
 from gateway.store.parked import Change, SubscriberStore
@@ -175,7 +176,14 @@ class Office:
             await SubscriberStore(self.store, keys, name).subscribe(start, self.now_ms)
 
     async def settle(
-        self, name: str, to: int, *changes: Change, delivered: int = 0, filtered: int = 0, partition: int = 0
+        self,
+        name: str,
+        to: int,
+        *changes: Change,
+        delivered: int = 0,
+        filtered: int = 0,
+        partition: int = 0,
+        firsts: Sequence[First] = (),
     ) -> None:
         """Settle as the delivering process would, with a lease of its own."""
         keys = self.keys[partition]
@@ -193,6 +201,7 @@ class Office:
             discarded=0,
             changes=changes,
             now_ms=self.now_ms,
+            firsts=firsts,
         )
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.config import StoreSettings
 from gateway.store.dead_letters import DeadLetter
+from gateway.store.firsts import First
 from gateway.store.parked import Change, Parked
 from tests.operate.office import NOW_MS, SUBSCRIBER_SECRET, Office, office
 
@@ -66,6 +67,29 @@ def test_each_state_is_told_from_its_trace(store_settings: StoreSettings) -> Non
     asyncio.run(run())
 
 
+def test_what_was_delivered_at_once_is_certain_while_it_is_remembered(store_settings: StoreSettings) -> None:
+    """Whatever the counts and the types of today allow: the attempt says when and with which status."""
+
+    async def run() -> None:
+        async with office(store_settings, crm={}, billing={"types": ("payment.*",)}) as at:
+            events = [await at.log_event(number) for number in range(3)]
+            for name in ("crm", "billing"):
+                await at.subscribe(name)
+                first = First(seq=2, at_ms=NOW_MS, duration_ms=1_250, status=201)
+                await at.settle(name, 3, delivered=1, filtered=2, firsts=[first])
+            found = await states(at, events[1].id)
+            for name in ("crm", "billing"):
+                state = found[name]
+                assert (state["state"], state["certain"], state["attempts"]) == ("delivered", True, 1)
+                assert (state["status"], state["last_attempt_at"]) == (201, "2026-02-03T12:00:00.000Z")
+                began = "2026-02-03T11:59:58.750Z"
+                assert state["words"] == f"{name} answered 201, 1250 ms after attempt 1 began at {began}"
+            beside = await states(at, events[0].id)
+            assert not any(beside[name]["certain"] for name in ("crm", "billing")), "of its neighbours nothing is known"
+
+    asyncio.run(run())
+
+
 def test_delivered_is_certain_only_where_nothing_else_can_have_been(store_settings: StoreSettings) -> None:
     """An event without a trace: the counts and the types decide, and what they cannot decide is said."""
 
@@ -87,6 +111,7 @@ def test_delivered_is_certain_only_where_nothing_else_can_have_been(store_settin
                 ("old", "not_offered", True),
             ]
             assert found["crm"]["words"] == "crm answered 2xx"
+            assert (found["crm"]["attempts"], found["crm"]["last_attempt_at"]) == (None, None)
             assert found["mixed"]["words"] == "by the types of today; it could also have been filtered"
 
     asyncio.run(run())

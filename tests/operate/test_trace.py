@@ -11,9 +11,10 @@ import pytest
 from gateway.config import SubscriberSettings
 from gateway.delivery.condition import Subject
 from gateway.operate.wanting import clauses, judge
+from schemas.timestamps import format_ms
 from tests.operate.office import make_event
 from tests.operate.staff import settings, staff
-from tests.support.delivering import until
+from tests.support.delivering import until, wall_ms
 from tests.support.servers import Connection, answering, response, serving
 
 FAIL = response("500 Internal Server Error", b"out of order")
@@ -86,7 +87,7 @@ def test_a_schedule_longer_than_what_is_kept_says_what_is_not(tmp_path: Path, de
             assert words(part, "not_kept") == "6 earlier attempts are not kept"
             told = [step["words"] for step in part["steps"] if step["what"] == "attempt"]
             assert [text.split(":")[0] for text in told] == [f"attempt {number}" for number in range(7, 17)]
-            end = "crm answered 2xx at attempt 16" if delivered else "given up after 16 attempts: crm answers 500"
+            end = "crm answered 204 at attempt 16" if delivered else "given up after 16 attempts: crm answers 500"
             assert words(part, part["state"]) == end
 
     asyncio.run(run())
@@ -150,15 +151,29 @@ def test_a_retried_dead_letter_still_shows_the_attempts_before(tmp_path: Path) -
     asyncio.run(run())
 
 
-def test_an_event_delivered_at_once_says_that_its_time_is_not_kept(tmp_path: Path) -> None:
-    """Of a first attempt that succeeds only a count remains, and the trace says so instead of showing nothing."""
+def test_an_event_delivered_at_once_shows_its_attempt(tmp_path: Path) -> None:
+    """When it began and ended, and what was answered; once that is no longer kept, the trace says so."""
 
     async def run() -> None:
-        good = answering(response("204 No Content"))
+        good = answering(response("202 Accepted"))
         async with serving(good) as server, staff(tmp_path, {"crm": settings(server.port)}) as at:
-            part = await at.comes_to(await at.log(), "delivered")
-            assert part["attempts"] == []
-            assert "no failed attempt is remembered" in words(part, "delivered")
+            before, event = format_ms(wall_ms()), await at.log()
+            part = await at.comes_to(event, "delivered")
+            assert part["certain"] is True
+            (attempt,) = part["attempts"]
+            assert (attempt["number"], attempt["status"], attempt["cause"]) == (1, 202, None)
+            assert before <= attempt["began_at"] <= attempt["at"] <= format_ms(wall_ms())
+            took = f"{attempt['duration_ms']} ms"
+            assert words(part, "attempt") == f"attempt 1: delivered, answered 202 after {took}"
+            end = f"crm answered 202, {took} after attempt 1 began at {attempt['began_at']}"
+            assert words(part, "delivered") == end
+            (shown,) = (await at.operator.get(f"/api/events/{event.id}")).json()["deliveries"]
+            assert (shown["words"], shown["attempts"], shown["last_attempt_at"]) == (end, 1, attempt["at"])
+            keys = at.gateway.keys[0].subscriber("crm")
+            await at.gateway.store.call("DEL", keys.firsts, keys.firsts_before)
+            part = await at.trace(event)
+            assert (part["state"], part["attempts"]) == ("delivered", [])
+            assert words(part, "delivered") == "crm answered 2xx; when is no longer kept"
 
     asyncio.run(run())
 

@@ -1,10 +1,12 @@
 """One partition as the tests of this folder use it: short words for committing, leasing and settling."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from gateway.store.connection import Store
+from gateway.store.firsts import First
 from gateway.store.layout import Keys, key_hash
 from gateway.store.lease import Lease
 from gateway.store.ledger import Account, Ledger, make_ledger, read_account
@@ -114,6 +116,7 @@ class Subscriber:
         delivered: int = 0,
         filtered: int = 0,
         discarded: int = 0,
+        firsts: Sequence[First] = (),
     ) -> list[str]:
         """Settle up to ``to`` (``None``: the cursor stays). What is not said is what a correct caller would say."""
         target = self.cursor if to is None else to
@@ -127,6 +130,7 @@ class Subscriber:
             discarded=discarded,
             changes=changes,
             now_ms=NOW_MS,
+            firsts=firsts,
         )
         self.cursor = target
         return freed

@@ -11,6 +11,7 @@ _DUE = "2026-02-03T12:05:07.118Z"
 
 _ATTEMPT = {
     "number": 1,
+    "began_at": "2026-02-03T12:00:05.390Z",
     "at": _LATER,
     "cause": "http_500",
     "status": 500,

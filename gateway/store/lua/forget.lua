@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Remove everything one partition knows of a subscriber: its cursor, its counts, and whatever waited for it.
 --
--- KEYS  1 subs   2 sub   3 parked   4 due   5 held   6 dead   7 died   8 history
+-- KEYS  1 subs   2 sub   3 parked   4 due   5 held   6 dead   7 died   8 history   9 firsts
+--       10 firsts before
 -- ARGV  1 name   2 prefix of the key lists
 --
 -- Its line of the account goes whole, so the account still adds up. The key lists have no list of their own: each is
@@ -16,5 +17,5 @@ for _, info in ipairs(redis.call('HVALS', KEYS[3])) do
   if hash then hashes[hash] = true end
 end
 for hash in pairs(hashes) do redis.call('UNLINK', ARGV[2] .. hash) end
-local found = redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8])
+local found = redis.call('UNLINK', unpack(KEYS, 2))
 return math.max(math.min(found, 1), redis.call('SREM', KEYS[1], ARGV[1]))

@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- Record what became of deliveries of one subscriber in one partition: counts, cursor and parked ones in one step.
 --
--- KEYS  1 state   2 sub   3 parked   4 due   5 held   6 dead   7 died   8 history
+-- KEYS  1 state   2 sub   3 parked   4 due   5 held   6 dead   7 died   8 history   9 firsts   10 firsts before
 -- ARGV  1 epoch of the lease   2 writer and its settle number   3 cursor as the caller knows it   4 cursor as it shall be
 --       5 delivered   6 filtered   7 discarded (all three among those the cursor passes)
 --       8 now in ms   9 cap of dead in bytes   10 prefix of the key lists
+--       11 record of the first attempts among the delivered, or ''   12 cap of firsts in bytes   13 of these a record
 --       then six each: operation, sequence number, key hash or '', due or death in ms, JSON, last answer
 --
 -- operations on an event that the cursor passes:
@@ -25,7 +26,7 @@ local state, sub, parked, due, held, dead, died = KEYS[1], KEYS[2], KEYS[3], KEY
 if redis.call('HGET', state, 'epoch') ~= ARGV[1] then
   return redis.error_reply('LEASE another process owns this partition')
 end
-local known = redis.call('HMGET', sub, 'cursor', 'settle', 'settle_reply', 'dead_bytes')
+local known = redis.call('HMGET', sub, 'cursor', 'settle', 'settle_reply', 'dead_bytes', 'firsts_bytes')
 if not known[1] then return redis.error_reply('GONE the subscriber has no cursor here') end
 local number = ARGV[1] .. '.' .. ARGV[2]
 if known[2] == number then return known[3] end
@@ -97,7 +98,7 @@ end
 
 local HISTORY = 10000
 
-for i = 11, #ARGV, 6 do
+for i = 14, #ARGV, 6 do
   local op, seq, hash, at, info, answer = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
   if op == 'park' then
     if hash == '' then park(seq, at, info) else queue(seq, hash, at, info, hash .. ' ' .. info) end
@@ -132,8 +133,20 @@ for i = 11, #ARGV, 6 do
   end
 end
 
+-- A stream that is full takes the place of the one before it: the oldest go many at a time, and no record is counted off.
+local firsts_bytes = tonumber(known[5] or '0')
+if ARGV[11] ~= '' then
+  redis.call('XADD', KEYS[9], ARGV[4] .. '-0', 'f', ARGV[11])
+  firsts_bytes = firsts_bytes + #ARGV[11] + tonumber(ARGV[13])
+  if firsts_bytes >= tonumber(ARGV[12]) then
+    redis.call('RENAME', KEYS[9], KEYS[10])
+    firsts_bytes = 0
+  end
+end
+
 local reply = table.concat(freed, ',')
-redis.call('HSET', sub, 'cursor', ARGV[4], 'settle', number, 'settle_reply', reply, 'dead_bytes', dead_bytes)
+redis.call('HSET', sub, 'cursor', ARGV[4], 'settle', number, 'settle_reply', reply, 'dead_bytes', dead_bytes,
+  'firsts_bytes', firsts_bytes)
 if delivered > 0 then redis.call('HINCRBY', sub, 'delivered', delivered) end
 if tonumber(ARGV[6]) > 0 then redis.call('HINCRBY', sub, 'filtered', ARGV[6]) end
 if discarded > 0 then
