@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from gateway.intake import connections
-from gateway.intake.connections import LEAST_SPARE, Connections, Limits, Place, open_files_for
+from gateway.intake.connections import (
+    ENDS_AT_ONCE,
+    LEAST_SPARE,
+    STARTS_AT_ONCE,
+    Connections,
+    Limits,
+    Place,
+    open_files_for,
+)
 from gateway.intake.noise import Noise
 from tests.intake.served import eventually, fresh, read_all, serving, signed
 from tests.support.stores import StoreServer
@@ -34,16 +42,21 @@ class Fake:
         self.since_s = since_s
         self.used = used
         self.ended = False
-        self.looks = 0
+        self.is_late = False
+        self.looks = self.starts = 0
 
-    def look(self, _now_s: float) -> None:
+    def look(self, _now_s: float) -> bool:
         self.looks += 1
+        return self.is_late
 
     def is_unused(self) -> bool:
         return not self.used
 
     def make_room(self) -> None:
         self.ended = True
+
+    def start(self) -> None:
+        self.starts += 1
 
 
 class Loop:
@@ -56,8 +69,12 @@ class Loop:
     def time(self) -> float:
         return self.now_s
 
-    def call_later(self, after_s: float, call: object, *given: object) -> None:
+    def call_later(self, after_s: float, call: object, *given: object) -> object:
         self.calls.append((after_s, lambda: call(*given)))  # type: ignore[operator]  # the method to call
+        return self  # a timer
+
+    def call_soon(self, call: object, *given: object) -> object:
+        return self.call_later(0.0, call, *given)
 
     def turn(self, after_s: float) -> None:
         """Let time go by, then call what was asked for."""
@@ -100,7 +117,7 @@ def test_a_defect_with_one_connection_leaves_the_others_their_deadlines() -> Non
     """The timer goes on."""
 
     class Defect(Fake):
-        def look(self, _now_s: float) -> None:
+        def look(self, _now_s: float) -> bool:
             raise RuntimeError("a defect")
 
     loop, made = Loop(), Connections(Limits())
@@ -113,6 +130,41 @@ def test_a_defect_with_one_connection_leaves_the_others_their_deadlines() -> Non
     made._all = {each for each in made._all if not isinstance(each, Defect)}
     loop.turn(made.look_every_s)
     assert other.looks == 1
+
+
+def test_many_that_are_late_together_are_ended_a_few_at_a_time() -> None:
+    """So that a turn of the event loop stays short; the others follow in the next turns, without waiting."""
+    loop, made = Loop(), Connections(Limits())
+    late = [Fake(1.0) for _ in range(3 * ENDS_AT_ONCE)]
+    for each in late:
+        each.is_late = True
+        made.add(each, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    loop.turn(made.look_every_s)
+    for turn in (1, 2):
+        assert sum(each.looks for each in late) == turn * ENDS_AT_ONCE
+        assert loop.calls[0][0] == 0
+        loop.turn(0.0)
+    assert [each.looks for each in late] == [1] * len(late)
+
+
+def test_unfinished_requests_begin_a_few_at_a_time() -> None:
+    """In the order in which they came; a defect with one of them does not keep the others from their turn."""
+
+    class Defect(Fake):
+        def start(self) -> None:
+            raise RuntimeError("a defect")
+
+    loop, made = Loop(), Connections(Limits())
+    here = [Defect(1.0), *[Fake(1.0) for _ in range(2 * STARTS_AT_ONCE)]]
+    for each in here:
+        made.start_in_turn(each, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    with pytest.raises(RuntimeError, match="a defect"):
+        loop.turn(0.0)
+    loop.turn(0.0)
+    assert [each.starts for each in here] == [0] + [1] * STARTS_AT_ONCE + [0] * STARTS_AT_ONCE
+    loop.turn(0.0)
+    assert [each.starts for each in here] == [0] + [1] * 2 * STARTS_AT_ONCE
+    assert loop.calls == []
 
 
 def test_a_full_house(valkey: StoreServer, tmp_path: Path) -> None:
