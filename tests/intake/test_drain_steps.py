@@ -1,0 +1,244 @@
+"""Many batches in one step: none passes the one before it, and only a batch's own fault puts it aside."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+import redis
+
+from gateway.errors import BatchRefused, SpoolRefused
+from gateway.intake import draining
+from gateway.intake.spool_database import Held
+from gateway.intake.spool_file import SpoolFile
+from gateway.store import log as log_module
+from gateway.store.connection import Store
+from gateway.store.log import Batch, PartitionLog
+from tests.intake.drained import Process, batch, processes, until
+from tests.store.partition import SOURCE, event, kept
+from tests.support.stores import StoreServer
+
+
+def ill(name: str) -> Batch:
+    """A batch that the store never takes: no time to live is that long."""
+    return Batch([event(name, seen_ttl_s=1 << 60)], [(SOURCE, "accepted", 1)], [], [])
+
+
+async def spool_of(one: Process, *batches: Batch) -> None:
+    """Take them over, one after the other."""
+    for each in batches:
+        await one.spool.put(0, one.log.committer, one.log.next_batch(), each)
+
+
+def test_many_batches_go_in_one_step(valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An fsync for each would take longer than the outage; they are in in their order, each counted once."""
+    steps: list[int] = []
+    scripts = Store.scripts
+
+    async def watched(store: Store, name: str, calls: list[tuple[list[str], list[object]]]) -> list[object]:
+        steps.append(len(calls))
+        return await scripts(store, name, calls)
+
+    monkeypatch.setattr(Store, "scripts", watched)
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            await spool_of(one, *[batch(f"{number}", f"{number // 2}") for number in range(300)])
+            valkey.ask("SCRIPT", "FLUSH")  # a server that was restarted does not know the script
+            await one.drain()
+            assert steps == [draining.CHUNK_ROWS, 300 - draining.CHUNK_ROWS]
+            assert await partition.names() == [f"{number}" for number in range(300)]
+            ledger = await partition.ledger()
+            assert (ledger.requests.accepted, ledger.events.duplicate, ledger.unaccounted) == (300, 300, 0)
+            assert one.spool.drained[0] == 300
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "control"])
+def test_behind_a_refused_batch_none_gets_in_before_it_is_put_aside(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    """A process that ends just then leaves a row that its heir still knows to be missing.
+
+    The control: where each batch goes without regard to the one before it, the heir is told that it had been in."""
+    call = PartitionLog._call
+
+    def careless(log: PartitionLog, committer: str, number: int, batch: Batch, _: object = None) -> object:
+        return call(log, committer, number, batch)
+
+    def refuse(_file: SpoolFile, _row: int, _why: str) -> None:
+        raise SpoolRefused("full")
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 2) as ((one, heir), partition):
+            await spool_of(one, batch("a"), ill("b"), batch("c"))
+            with monkeypatch.context() as patch:
+                patch.setattr(SpoolFile, "put_aside", refuse)
+                if not guarded:
+                    patch.setattr(PartitionLog, "_call", careless)
+                with pytest.raises(SpoolRefused, match="full"):
+                    await one.drain()
+            assert await partition.names() == (["a"] if guarded else ["a", "c"])
+            await one.spool.close()
+            await heir.drain()
+            assert await partition.names() == ["a", "c"]
+            held = heir.drainer._orphans[tmp_path / "0.spool"].file.held() if guarded else Held()
+            assert (held.rows, held.aside) == (0, 1 if guarded else 0)
+            ledger = await partition.ledger()
+            assert (ledger.requests.accepted, ledger.unaccounted) == (2, 0)
+
+    asyncio.run(check())
+
+
+def test_each_refused_batch_is_put_aside_and_no_other(valkey: StoreServer, tmp_path: Path) -> None:
+    """The first, the last, and two in a row: what stands between them is in, in order."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            await spool_of(one, ill("w"), batch("a"), ill("x"), ill("y"), batch("b"), batch("c"), ill("z"))
+            await one.drain()
+            assert await partition.names() == ["a", "b", "c"]
+            assert one.spool.own == Held()
+            assert one.spool.file is not None
+            assert one.spool.file.held().aside == 4
+
+    asyncio.run(check())
+
+
+def test_what_was_in_when_its_process_died_is_not_committed_again(valkey: StoreServer, tmp_path: Path) -> None:
+    """Some of the rows are in the store under a later number, one is missing between those that are left."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 2) as ((dead, heir), partition):
+            await spool_of(dead, *[batch(name) for name in "abcde"])
+            file = dead.spool.file
+            assert file is not None
+            rows, _ = file.read(set(), draining.EVER_MS, 9, 1 << 20)
+            for row in rows[:3]:
+                await dead.log.commit(row.number, row.batch)
+            file.remove([rows[2].id])
+            await dead.spool.close()
+            await heir.drain()
+            assert await partition.names() == list("abcde")
+            ledger = await partition.ledger()
+            assert (ledger.requests.accepted, ledger.events.duplicate, ledger.unaccounted) == (5, 0, 0)
+
+    asyncio.run(check())
+
+
+TROUBLES: dict[str, tuple[tuple[object, ...], tuple[object, ...], str]] = {
+    "no rights to run scripts": (
+        ("ACL", "SETUSER", "default", "-evalsha"),
+        ("ACL", "SETUSER", "default", "+evalsha"),
+        "no permissions",
+    ),
+    "no rights on our keys": (
+        ("ACL", "SETUSER", "default", "resetkeys", "~x"),
+        ("ACL", "SETUSER", "default", "allkeys"),
+        "permission|can't access|No permissions",
+    ),
+    "no rights to append": (
+        ("ACL", "SETUSER", "default", "-xadd"),
+        ("ACL", "SETUSER", "default", "+xadd"),
+        "the log refused entry 1",
+    ),
+    "a read-only copy": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "read only replica"),
+    "too few copies": (
+        ("CONFIG", "SET", "min-replicas-to-write", "1"),
+        ("CONFIG", "SET", "min-replicas-to-write", "0"),
+        "replicas",
+    ),
+    "a key of another kind": (("SET", "{0}:quarantine", "x"), ("DEL", "{0}:quarantine"), "WRONGTYPE"),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_what_is_no_batch_s_fault_puts_none_aside(valkey: StoreServer, tmp_path: Path, trouble: str) -> None:
+    """The backlog waits until somebody mends it, the reason is said, and nothing was counted meanwhile."""
+    begin, end, why = TROUBLES[trouble]
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            quarantined = Batch([event("a")], [(SOURCE, "quarantined", 1)], [kept(b"q")], [])
+            await spool_of(one, quarantined, batch("b"))
+            valkey.ask(*begin)
+            try:
+                for _ in range(2):
+                    await one.drain()
+            finally:
+                valkey.ask(*end)
+            assert one.spool.own.rows == 2
+            assert re.search(why, one.spool.away_why)
+            assert one.spool.file is not None
+            assert one.spool.file.held().aside == 0
+            await one.drain()
+            assert await partition.names() == ["a", "b"]
+            assert one.spool.away_since_ms is None
+            ledger = await partition.ledger()
+            assert (ledger.events.produced, ledger.requests.quarantined, ledger.unaccounted) == (2, 1, 0)
+
+    asyncio.run(check())
+
+
+def test_where_any_refusal_counts_as_the_batch_s_fault_the_backlog_is_put_aside(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the above."""
+    monkeypatch.setattr(log_module, "_waiting", lambda error: BatchRefused(str(error)))
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), _):
+            await spool_of(one, batch("a"))
+            valkey.ask("ACL", "SETUSER", "default", "-xadd")
+            try:
+                await one.drain()
+            finally:
+                valkey.ask("ACL", "SETUSER", "default", "+xadd")
+            assert one.spool.file is not None
+            assert one.spool.file.held().aside == 1
+
+    asyncio.run(check())
+
+
+def test_a_store_that_asks_for_a_password_is_waited_for(valkey: StoreServer, tmp_path: Path) -> None:
+    """NOAUTH and WRONGPASS come when a connection is made, and are no batch's fault either."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            await spool_of(one, batch("a"))
+            valkey.ask("CONFIG", "SET", "requirepass", "x")
+            try:
+                await one.log._store.client.connection_pool.disconnect()
+                await one.drain()
+                assert "Authentication required" in one.spool.away_why
+            finally:
+                with redis.Redis(unix_socket_path=str(valkey.socket), password="x") as client:
+                    client.config_set("requirepass", "")
+            assert one.spool.own.rows == 1
+            await one.drain()
+            assert await partition.names() == ["a"]
+
+    asyncio.run(check())
+
+
+def test_a_defect_while_draining_is_said_and_nothing_is_put_aside(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: the rows stay where they are, and ``status`` has the reason until it is gone."""
+
+    async def fail(_log: PartitionLog, _committer: str, _batches: object) -> object:
+        raise ValueError("no such thing")
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            await spool_of(one, batch("a"))
+            with monkeypatch.context() as patch:
+                patch.setattr(PartitionLog, "repeat", fail)
+                await one.drainer.start()
+                await until(lambda: "no such thing" in one.spool.away_why)
+            await until(lambda: not one.spool.own.rows)
+            assert await partition.names() == ["a"]
+            await until(lambda: one.spool.away_since_ms is None)
+
+    asyncio.run(check())
