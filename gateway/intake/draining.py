@@ -13,8 +13,6 @@ progress although the store is there (its process hangs) is waited for no longer
 """
 
 import asyncio
-import itertools
-import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -23,11 +21,12 @@ import msgspec
 import structlog
 
 from gateway.errors import BatchRefused, SpoolError, SpoolFormat, SpoolRefused, SpoolUnreadable, StoreError
+from gateway.intake.parting import parts_of
 from gateway.intake.spool import Spool, close_file
 from gateway.intake.spool_database import Held
 from gateway.intake.spool_file import SUFFIX, UNREADABLE, Row, SpoolFile
 from gateway.intake.spool_folder import held_by, tidy
-from gateway.store.log import PartitionLog
+from gateway.store.log import Batch, PartitionLog
 
 log = structlog.get_logger("gateway.spool")
 
@@ -220,12 +219,12 @@ class Drainer:
 
         Nothing is raised: it would leave the other partitions to go on alone.
         """
-        log_of = self._logs[rows[0].partition]
         try:
             while rows:
-                committer, of_one = next(itertools.groupby(rows, operator.attrgetter("committer")))
-                same = list(of_one)
-                number_in, why_not = await log_of.repeat(committer, [(row.number, row.batch) for row in same])
+                if parts := parts_of(rows[0].partition, rows[0].batch, len(self._logs)):
+                    number_in, why_not = await self._commit_parts(rows[0], parts)
+                else:
+                    number_in, why_not = await self._commit_whole(rows)
                 for row in rows[:number_in]:
                     held.done.add(row.id)
                     self._passed(held, row)
@@ -241,6 +240,28 @@ class Drainer:
         except Exception as error:
             return error
         return None
+
+    async def _commit_whole(self, rows: list[Row]) -> tuple[int, Exception | None]:
+        """Commit the first rows that are of one committer and belong where they say, in one step: how many are in, and
+        why the next one is not. Raises ``StoreError``.
+        """
+        first, n_logs = rows[0], len(self._logs)
+        same = [first]
+        for row in rows[1:]:
+            if row.committer != first.committer or parts_of(row.partition, row.batch, n_logs):
+                break
+            same.append(row)
+        batches = [(row.number, row.batch) for row in same]
+        return await self._logs[first.partition].repeat(first.committer, batches)
+
+    async def _commit_parts(self, row: Row, parts: dict[int, Batch]) -> tuple[int, Exception | None]:
+        """Commit a row that was made for another number of partitions, each part under a committer of its own."""
+        for number, part in parts.items():
+            committer = f"{row.committer}-{row.partition}"
+            number_in, why_not = await self._logs[number].repeat(committer, [(row.number, part)])
+            if not number_in:
+                return 0, why_not
+        return 1, None
 
     def _passed(self, held: _Mine, row: Row) -> None:
         self._no_longer_waits(held, row.held)

@@ -59,7 +59,10 @@ class Sight(msgspec.Struct, kw_only=True):
         names = await subscribers_of(self.store, self.keys)
         if spooled is None:
             spooled = (await self.spooled()).batches
+        last = len(self.keys) - 1  # also of what was made for more partitions than there are: it waits as well
         return [
-            await read_account(self.store, keys, known, [each for each in spooled if each.partition == number])
+            await read_account(
+                self.store, keys, known, [each for each in spooled if min(each.partition, last) == number]
+            )
             for number, (keys, known) in enumerate(zip(self.keys, names, strict=True))
         ]
