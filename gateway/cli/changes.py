@@ -8,7 +8,7 @@ from rich.text import Text
 
 from gateway.cli.api_client import api_options, connect
 from gateway.cli.common import console, json_option, print_json
-from gateway.cli.drawing import clean, table
+from gateway.cli.drawing import Rows, clean
 
 
 @click.command()
@@ -25,7 +25,7 @@ def changes(*, limit: int, config_path: Path, url: str | None, token: str | None
         for item in items:
             print_json(item)
         return
-    rows = table("at", "who", "from", "what", "before", "after")
+    rows = Rows("at", "who", "from", "what", "before", "after")
     for item in items:
         rows.add_row(
             clean(item["at"])[:19],

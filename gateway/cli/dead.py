@@ -10,7 +10,7 @@ from rich.text import Text
 
 from gateway.cli.api_client import Api, api_options, connect
 from gateway.cli.common import Exit, Refusal, console, is_interactive, json_option, print_json
-from gateway.cli.drawing import SHORT_ID, clean, event_type, table
+from gateway.cli.drawing import SHORT_ID, Rows, clean, event_type
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,8 +42,7 @@ def list_dead(
         for item in items:
             print_json(item)
         return
-    rows = table("died at", "event", "type", "subscriber", "attempts#", "cause", "last answer")
-    rows.columns[0].no_wrap = True  # a time broken in two is read as two
+    rows = Rows("died at", "event", "type", "subscriber", "attempts#", "cause", "last answer")
     for item in items:
         rows.add_row(
             clean(item["died_at"])[:19],
@@ -69,7 +68,7 @@ def causes(*, subscriber: str | None, config_path: Path, url: str | None, token:
         for item in found:
             print_json(item)
         return
-    rows = table("cause", "number#", "subscribers", "last died at", "example", "try again with")
+    rows = Rows("cause", "number#", "subscribers", "last died at", "example", "try again with")
     for item in found:
         rows.add_row(
             Text(clean(item["cause"]), "red"),

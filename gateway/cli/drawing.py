@@ -5,9 +5,12 @@ characters.
 """
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.highlighter import JSONHighlighter
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +20,8 @@ from gateway.simulator.painting import FAMILY_STYLES
 SHORT_ID = 12
 """Characters of an id that are shown in lists: ``evt_`` and 40 bits, enough to be unique among recent ones."""
 
+LEAST_COLUMNS = 16
+"""Room for a table's last column, if it has so much to say; with less a row is told on lines of its own."""
 
 REPLAY_STYLES = {"done": "green", "running": "cyan", "planned": "cyan", "paused": "yellow", "failed": "red"}
 """State of a replay → colour."""
@@ -27,12 +32,55 @@ def clean(value: object) -> str:
     return "–" if value is None or value == "" else escape_controls(str(value))
 
 
-def table(*columns: str) -> Table:
-    """A table without a frame; a column whose name ends with # holds numbers."""
-    made = Table(box=None, pad_edge=False, header_style="dim", expand=False)
-    for name in columns:
-        made.add_column(name.rstrip("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
-    return made
+class Rows:
+    """A table without a frame that never breaks a word it can leave whole.
+
+    The last column takes the room that is left and breaks between words. Where the others leave it none, each row is
+    told on lines of its own: the first cell, and below it the others with their names.
+    """
+
+    def __init__(self, *columns: str) -> None:
+        """A column whose name ends with # holds numbers."""
+        self._columns = columns
+        self._rows: list[list[Text]] = []
+
+    def add_row(self, *cells: str | Text) -> None:
+        """One cell a column."""
+        self._rows.append([Text(cell) if isinstance(cell, str) else cell for cell in cells])
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Ask nobody but the width."""
+        width = options.max_width
+        names = [Text(name.rstrip("#")) for name in self._columns]
+        widths = [max(row[at].cell_len for row in [names, *self._rows]) for at in range(len(names))]
+        if sum(widths[:-1]) + 2 * (len(widths) - 1) + min(widths[-1], LEAST_COLUMNS) > width:
+            for row in self._rows:
+                yield from self._stacked(row, width)
+            return
+        made = Table(box=None, pad_edge=False, header_style="dim", expand=False)
+        for at, name in enumerate(self._columns):
+            is_last = at == len(self._columns) - 1
+            justify: Literal["left", "right"] = "right" if name.endswith("#") else "left"
+            made.add_column(name.rstrip("#"), justify=justify, overflow="fold", no_wrap=not is_last)
+        for row in self._rows:
+            made.add_row(*row)
+        yield made
+
+    def _stacked(self, row: list[Text], width: int) -> Iterator[Text | Padding]:
+        yield row[0]
+        line = Text()
+        for name, cell in zip(self._columns[1:], row[1:], strict=True):
+            item = Text.assemble((f"{name.rstrip('#')} ", "dim"), cell)
+            if line and 2 + line.cell_len + 3 + item.cell_len > width:
+                yield Padding(line, (0, 0, 0, 2))
+                line = Text()
+            line = Text.assemble(line, (" · ", "dim"), item) if line else item
+        yield Padding(line, (0, 0, 0, 2))
 
 
 def event_type(name: str) -> Text:

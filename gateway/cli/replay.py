@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gateway.cli.api_client import Api, api_options, connect
 from gateway.cli.common import Exit, Refusal, console, is_interactive, json_option, print_json
-from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, clean, event_type, table
+from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, Rows, clean, event_type
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -243,7 +243,7 @@ def list_replays(*, limit: int, config_path: Path, url: str | None, token: str |
         for item in items:
             print_json(item)
         return
-    rows = table("made at", "replay", "to", "through#", "state")
+    rows = Rows("made at", "replay", "to", "through#", "state")
     for item in items:
         rows.add_row(
             clean(item["created_at"])[:19],

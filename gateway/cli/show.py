@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gateway.cli.api_client import api_options, connect
 from gateway.cli.common import console, json_option, print_json
-from gateway.cli.drawing import clean, event_type, json_text, table
+from gateway.cli.drawing import Rows, clean, event_type, json_text
 
 _SIDE_BY_SIDE = 120
 _STATE_STYLES = {"delivered": "green", "filtered": "dim", "dead_letter": "red", "parked": "yellow", "held": "yellow"}
@@ -60,7 +60,7 @@ def _draw(found: dict[str, Any]) -> None:
     if not found["deliveries"]:
         out.print("no subscribers: it is kept, and delivered to none", style="dim")
         return
-    deliveries = table("subscriber", "state", "attempts#", "what")
+    deliveries = Rows("subscriber", "state", "attempts#", "what")
     for delivery in found["deliveries"]:
         deliveries.add_row(
             Text(clean(delivery["subscriber"]), "bold"),

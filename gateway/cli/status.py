@@ -9,8 +9,10 @@ from rich.text import Text
 
 from gateway.cli.api_client import api_options, connect
 from gateway.cli.common import Exit, console, json_option, print_json
-from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, clean, table
+from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, Rows, clean
+from gateway.operate.amounts import duration
 from gateway.simulator.painting import equation
+from schemas.timestamps import parse_iso_ms
 
 _STATE_STYLES = {
     "up_to_date": "green",
@@ -48,10 +50,10 @@ def verdict(ledger: dict[str, Any]) -> Text:
 def _draw(found: dict[str, Any]) -> None:
     out = console()
     out.print(verdict(found["ledger"]))
-    out.print(equation(found["ledger"], out.width if out.is_terminal else None))
+    out.print(equation(found["ledger"], out.width))
     out.print()
     if found["sources"]:
-        sources = table("source", "adapter", "received#", "accepted#", "rejected#", "latest event")
+        sources = Rows("source", "adapter", "received#", "accepted#", "rejected#", "latest event")
         for source in found["sources"]:
             requests = source["account"]["requests"]
             latest = source["broken"] and Text(clean(source["broken"]), "red")
@@ -61,11 +63,11 @@ def _draw(found: dict[str, Any]) -> None:
                 str(requests["received"]),
                 str(requests["accepted"]),
                 str(requests["rejected"]),
-                latest or clean(source["last_event_at"]),
+                latest or _ago(source["last_event_at"], found["at"]),
             )
         out.print(sources, "")
     if found["subscribers"]:
-        subscribers = table("subscriber", "delivered#", "pending#", "dead#", "state")
+        subscribers = Rows("subscriber", "delivered#", "pending#", "dead#", "state")
         for subscriber in found["subscribers"]:
             subscribers.add_row(
                 Text(clean(subscriber["name"]), "bold"),
@@ -97,7 +99,7 @@ def _draw_replays(replays: dict[str, Any]) -> None:
     if not replays["items"]:
         return
     out = console()
-    rows = table("replay", "to", "through#", "state")
+    rows = Rows("replay", "to", "through#", "state")
     for item in replays["items"]:
         rows.add_row(
             Text(clean(item["id"])[:SHORT_ID], "bold"),
@@ -110,6 +112,12 @@ def _draw_replays(replays: dict[str, Any]) -> None:
     if replays["requeued"]:
         whole += f", {replays['requeued']} dead letters put back"
     out.print(f"{whole}; in no account\n", style="dim", soft_wrap=True)
+
+
+def _ago(time: str | None, now: str) -> str:
+    """How long a canonical time is past."""
+    then_ms, now_ms = parse_iso_ms(time or ""), parse_iso_ms(now)
+    return "–" if then_ms is None or now_ms is None else f"{duration(max(0, now_ms - then_ms) / 1000)} ago"
 
 
 def _mebibytes(total_bytes: int) -> str:

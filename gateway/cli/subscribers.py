@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gateway.cli.api_client import Api, api_options, connect
 from gateway.cli.common import Exit, Refusal, console, is_interactive, json_option, print_json
-from gateway.cli.drawing import clean, table
+from gateway.cli.drawing import Rows, clean
 
 
 @click.group(no_args_is_help=True)
@@ -29,7 +29,7 @@ def list_subscribers(*, config_path: Path, url: str | None, token: str | None, a
         for item in items:
             print_json(item)
         return
-    rows = table("subscriber", "from", "pending#", "dead#", "state")
+    rows = Rows("subscriber", "from", "pending#", "dead#", "state")
     for item in items:
         rows.add_row(
             Text(clean(item["name"]), "bold"),

@@ -278,7 +278,7 @@ def _of_stopped(
     assert breaker is not None
     probe = _in_words((breaker.probe_ms - now_ms) / 1000)
     since = duration((now_ms - breaker.since_ms) / 1000)
-    return "breaker_open", f"it {does(breaker.cause)}; nothing is sent since {since}; one event probes {probe}; {waits}"
+    return "breaker_open", f"it {does(breaker.cause)}; nothing was sent for {since}; one event probes {probe}; {waits}"
 
 
 def _state(
