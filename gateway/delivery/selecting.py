@@ -3,8 +3,9 @@
 ``channel.qr_updated`` carries a login credential: it goes only to a subscriber that names the type, or to a URL when
 whoever asks for the replay names it. Where it is held back, that is said (``Page.withheld``).
 
-*Delivered* and *filtered* leave no trace of their own. So the state ``delivered`` is worked out: the subscriber's
-cursor has passed the event, it neither waits nor is dead, and the types and the condition of today cover it.
+*Delivered* and *filtered* leave no trace of their own that lasts as long as the log does. So the state ``delivered`` is
+worked out: the subscriber's cursor has passed the event, it neither waits nor is dead, and the types and the condition
+of today cover it.
 """
 
 from collections.abc import AsyncIterator, Sequence

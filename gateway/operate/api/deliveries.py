@@ -3,9 +3,18 @@
 from typing import Annotated, Any
 
 from litestar import get
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import QueryParameter
 
-from gateway.operate.api.documented import BAD_REQUEST, CONFLICT, NOT_FOUND, UNAVAILABLE, After, Limit, documented
+from gateway.operate.api.documented import (
+    BAD_REQUEST,
+    CONFLICT,
+    NOT_FOUND,
+    UNAVAILABLE,
+    After,
+    EventId,
+    Limit,
+    documented,
+)
 from gateway.operate.desk import Desk
 from gateway.operate.trace_views import CausePage, DeliveryFilter, DeliveryPage, Trace
 
@@ -34,7 +43,7 @@ def routes(desk: Desk) -> list[Any]:
         after: After = None,
         limit: Limit = 100,
     ) -> DeliveryPage:
-        """By subscriber, partition and state. What is delivered or filtered leaves only a count, so it is not here.
+        """By subscriber, partition and state. What is delivered or filtered is not here: an event's trace tells of it.
 
         Of what is `pending`, some may yet be filtered.
         """
@@ -60,11 +69,7 @@ def routes(desk: Desk) -> list[Any]:
         operation_id="trace",
         responses=documented(NOT_FOUND, CONFLICT, UNAVAILABLE),
     )
-    async def trace(
-        event_id: Annotated[
-            str, PathParameter(max_length=64, description="The id, or a unique beginning of a recent one.")
-        ],
-    ) -> Trace:
+    async def trace(event_id: EventId) -> Trace:
         """Line by line: received, logged; then for each subscriber what its settings say, what holds it, attempts."""
         return await desk.trace(event_id)
 

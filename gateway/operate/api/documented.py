@@ -4,7 +4,7 @@ from typing import Annotated
 
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import QueryParameter
+from litestar.params import PathParameter, QueryParameter
 
 from gateway import problems
 from gateway.problems import Body, Problem
@@ -20,6 +20,8 @@ Limit = Annotated[
 After = Annotated[
     str | None, QueryParameter(max_length=512, description="Where to go on: the `next` of an earlier answer.")
 ]
+
+EventId = Annotated[str, PathParameter(max_length=64, description="The id, or a unique beginning of a recent one.")]
 
 
 def documented(*refusals: Problem) -> dict[int, ResponseSpec]:

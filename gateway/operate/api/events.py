@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from litestar import get
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import QueryParameter
 
 from gateway import problems
 from gateway.operate.api.documented import (
@@ -12,6 +12,7 @@ from gateway.operate.api.documented import (
     NOT_FOUND,
     UNAVAILABLE,
     After,
+    EventId,
     Limit,
     documented,
 )
@@ -84,11 +85,7 @@ def routes(desk: Desk) -> list[Any]:
         operation_id="event",
         responses=documented(NOT_FOUND, CONFLICT, UNAVAILABLE),
     )
-    async def event(
-        event_id: Annotated[
-            str, PathParameter(max_length=64, description="The id, or a unique beginning of a recent one.")
-        ],
-    ) -> EventDetail:
+    async def event(event_id: EventId) -> EventDetail:
         """Login credentials are masked, in the event and in raw."""
         return await desk.event(event_id)
 
