@@ -19,7 +19,7 @@ import msgspec
 LOOKS = 20
 """How often within the shortest deadline the timer looks; whoever is late may be so by twice this part of it."""
 
-LOOKS_AT_ONCE = 256
+LOOKS_AT_ONCE = 64
 ENDS_AT_ONCE = 8
 STARTS_AT_ONCE = 8
 """How many, in one turn of the event loop, are looked at, are ended for being late, and begin though their body is not

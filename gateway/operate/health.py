@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Response, get
+from litestar import Response, get, head
 from litestar.openapi.datastructures import ResponseSpec
 from msgspec import Meta
 
@@ -36,7 +36,9 @@ SPOOLED = ("store", "memory")
 def health_routes(
     readiness: Callable[[], Awaitable[dict[str, str]]], takes_over: Callable[[], bool] = lambda: False
 ) -> list[Any]:
-    """The two routes. ``readiness`` says what is wrong, by part; empty when all is well.
+    """The two routes, for GET and, as some load balancers ask, for HEAD.
+
+    ``readiness`` says what is wrong, by part; empty when all is well.
 
     ``takes_over``: whether the spool takes requests that the store cannot take.
 
@@ -58,6 +60,18 @@ def health_routes(
     )
     async def readyz() -> Response[Readiness]:
         """Open to everybody, so it names parts and no reasons: `/api/status` has those."""
+        return await look()
+
+    @head("/healthz", include_in_schema=False)
+    async def healthz_head() -> Response[None]:
+        return Response(None, headers=SECURITY_HEADERS)
+
+    @head("/readyz", include_in_schema=False)
+    async def readyz_head() -> Response[None]:
+        found = await look()
+        return Response(None, status_code=found.status_code, headers=found.headers)
+
+    async def look() -> Response[Readiness]:
         degraded = await readiness()
         # Reasons hold paths and addresses, which are for those with a token (gateway status).
         degraded = {part: "out of order" if part.startswith("sources.") else "not available" for part in degraded}
@@ -70,4 +84,4 @@ def health_routes(
             headers["Retry-After"] = "5"
         return Response(Readiness(status, degraded), status_code=503 if out_of_service else 200, headers=headers)
 
-    return [healthz, readyz]
+    return [healthz, readyz, healthz_head, readyz_head]

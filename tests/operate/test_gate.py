@@ -158,6 +158,21 @@ def test_health_is_open_and_readiness_names_parts_but_not_reasons(store_settings
     asyncio.run(run())
 
 
+def test_load_balancers_ask_with_head(store_settings: StoreSettings) -> None:
+    """As with GET, without a body."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            for degraded in ({}, {"store": "no socket"}):
+                at.degraded = degraded
+                for path in ("/healthz", "/readyz"):
+                    asked, told = await at.nobody.get(path), await at.nobody.head(path)
+                    assert (told.status_code, told.content) == (asked.status_code, b"")
+                    assert told.headers.get("retry-after") == asked.headers.get("retry-after")
+
+    asyncio.run(run())
+
+
 def test_unknown_paths_and_methods_are_problems(store_settings: StoreSettings) -> None:
     """404 and 405 have the same shape as every other refusal."""
 

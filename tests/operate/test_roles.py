@@ -18,6 +18,8 @@ OPEN, READ, OPERATE = "open", "read", "operate"
 RULES = {
     "GET /healthz": OPEN,
     "GET /readyz": OPEN,
+    "HEAD /healthz": OPEN,
+    "HEAD /readyz": OPEN,
     "GET /login": OPEN,
     "POST /login": OPEN,
     "GET /login/{nonce}": OPEN,
