@@ -65,7 +65,7 @@ def test_a_good_run_is_good() -> None:
         ({"delivered": {"crm": [Delivered(1, name) for name in "abcd"]}}, "crm: delivered, never sent"),
         ({"kills_s": [5.5]}, "crm: delivered again without a kill"),
         ({"kills_s": []}, "crm: delivered again without a kill"),
-        ({"kills_s": [-1.5]}, "crm: delivered again without a kill"),
+        ({"kills_s": [-4.5]}, "crm: delivered again without a kill"),
         (
             {"delivered": {"crm": [Delivered(1, name) for name in "bac"]}},
             "crm: delivered out of the order of its key",

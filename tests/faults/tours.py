@@ -111,10 +111,10 @@ async def mood(act: Act, name: str, how: Mood) -> AsyncIterator[None]:
 @asynccontextmanager
 async def away(act: Act) -> AsyncIterator[None]:
     """The embedded store is killed, and cannot be started as long as the block runs: we hold its lock."""
-    lock = os.open(act.folder / "data" / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(act.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while True:
-            kill_store(act.folder / "data")
+            kill_store(act.data)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break

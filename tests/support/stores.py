@@ -60,6 +60,14 @@ class StoreServer:
                 assert time.monotonic() < deadline_s, "the server does not answer"
                 time.sleep(0.005)
 
+    def revive(self) -> None:
+        """Start it again if it has ended, or is about to."""
+        try:
+            self.ask("PING")
+        except redis.ConnectionError:
+            self.stop()
+            self.start()
+
     def launch(self) -> "subprocess.Popen[bytes]":
         """Start it."""
         binary = server_binary() if self.kind == "valkey" else "redis-server"

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tests.crashes.verdict import Line, judge
 from tests.torture.act import Act, Done, Kind
+from tests.torture.machine import Machine
 from tests.torture.strikes import strikes
 
 NORMAL_LIMIT_S = 5.0
@@ -25,7 +26,7 @@ def play(kind: Kind, *, seed: int, rate: float, seconds: float, only: list[str] 
     with tempfile.TemporaryDirectory(prefix="gateway-torture-") as folder:
 
         async def run() -> Done:
-            act = Act(kind, Path(folder), seed=seed, rate=rate, say=lambda text: notes.print(text))
+            act = Act(kind, Path(folder), seed=seed, rate=rate, say=lambda text: notes.print(text), machine=Machine())
             return await act.play(lambda act: strikes(act, seconds, only))
 
         return asyncio.run(run())
@@ -42,6 +43,7 @@ def lines_of(done: Done, *, strict: bool = False) -> list[Line]:
         Line("replayed", done.replayed, wrong=False),
         Line("dead letters retried", done.dead_retried, wrong=False),
         Line("not answered 200, and sent again", done.refused, wrong=False),
+        *(Line(why, 0, wrong=False) for why in done.lacks),
         Line("times the store came back", len(done.normal_s), wrong=False),
         Line(
             "slowest return to normal, ms",

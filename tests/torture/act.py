@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import datetime as dt
+import itertools
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,8 @@ from tests.crashes.subscribers import Subscriber, subscribing
 from tests.crashes.verdict import Facts, Logged
 from tests.support.gateways import GatewayProcess
 from tests.support.proxy import Proxy, proxied
-from tests.support.stores import StoreServer, running
+from tests.support.stores import DURABLE, StoreServer
+from tests.torture.machine import Machine
 from tests.torture.world import SUBSCRIBERS, Senders, write_config
 
 Kind = Literal["embedded", "workers", "external"]
@@ -34,6 +36,11 @@ DRAIN_S = 180.0
 NORMAL_S = 20.0
 """The longest that a strike waits for the gateway to be as before."""
 SAMPLE = 200
+HOUR_S = 3_600
+DRAIN_AHEAD_S = HOUR_S + 60
+"""At the end the clock is so far ahead: more than it ever was while something was parked that is not due today."""
+DEDUPE_WINDOW_S = 7 * 24 * HOUR_S
+"""The default: so long the store knows what it has."""
 FAILING = {"plain": 0.0, "ordered": 0.03, "filtered": 0.01, "picky": 0.05}
 
 
@@ -53,6 +60,8 @@ class Done(msgspec.Struct, kw_only=True):
     failed_stops: list[int]
     findings: list[str]
     took_s: float
+    lacks: list[str]
+    """What could not be done to it on this system, and why."""
     ledger: dict[str, Any]
     log: str
 
@@ -60,14 +69,31 @@ class Done(msgspec.Struct, kw_only=True):
 class Act:
     """An act under way."""
 
-    def __init__(self, kind: Kind, folder: Path, *, seed: int, rate: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        folder: Path,
+        *,
+        seed: int,
+        rate: float,
+        say: Callable[[str], None],
+        machine: Machine | None = None,
+    ) -> None:
+        """With a ``machine`` its clock can be set and its disk be filled."""
         self.kind: Kind = kind
+        self.machine = machine or Machine()
+        self._has_machine = machine is not None
         self.folder = folder
+        self.disk = folder / "disk"
+        self.data = self.disk / "data"
+        """Of the embedded store."""
         self.say = say
         self.chance = random.Random(f"{seed}/{kind}")
         self.strikes: Counter[str] = Counter()
         self.kills_s: list[float] = []
         self.spans_s: list[tuple[float, float]] = []
+        self.forgotten = 0
+        """Of so many first messages the store may have forgotten by now that it has them."""
         self.subscribers = {
             name: Subscriber(FAILING[name], random.Random(f"{seed}/{kind}/{name}")) for name in SUBSCRIBERS
         }
@@ -113,6 +139,8 @@ class Act:
             stack.callback(self.gateway.close)
             await self._set_up(stack)
             await self.start()
+            if self._port is None:
+                raise RuntimeError(f"the gateway does not start: {self.gateway.words()[-2_000:]}")
             keeper = asyncio.create_task(self._keep())
             stack.push_async_callback(_cancel, keeper)
             self.provider.start()
@@ -128,6 +156,7 @@ class Act:
                 await self.provider.stop(DRAIN_S)
             await self.serving()
             pending, ledger = await self._drain()
+            self._set_clock(0)
             facts = await self._look(pending)
         return Done(
             kind=self.kind,
@@ -141,6 +170,7 @@ class Act:
             failed_stops=self.failed_stops,
             findings=self.findings[0],
             took_s=time.monotonic() - started_s,
+            lacks=self.machine.lacks,
             ledger=ledger,
             log=self.gateway.words(),
         )
@@ -159,8 +189,15 @@ class Act:
             "GATEWAY_KEY_HOST_RESOLVE": f"{scene.KEY_HOST}=127.0.0.1:{keys.server_address[1]}",
             "GATEWAY_KEY_HOST_CA": str(self.folder / "ca.pem"),
         }
+        self.disk.mkdir()
+        if self._has_machine:
+            self.machine.set_up(stack.enter_context(ExitStack()), self.folder, self.disk)
+        clock = self.machine.clock.env if self.machine.clock else {}
+        self.gateway.env |= clock
         if self.kind == "external":
-            self.server = stack.enter_context(running("valkey"))
+            self.server = StoreServer("valkey", self.disk, DURABLE, clock)
+            stack.callback(self.server.stop)
+            self.server.start()
             self.proxy = await stack.enter_async_context(proxied(self.server.socket))
         self.configure()
 
@@ -168,10 +205,12 @@ class Act:
         """Write the configuration, a little changed each time."""
         write_config(
             self.folder,
-            store=self.proxy.url if self.proxy else "embedded:./data",
+            store=self.proxy.url if self.proxy else "embedded:./disk/data",
             ports={name: each.port for name, each in self.subscribers.items()},
             turn=self.turns,
             retention=self.retention,
+            # On the disk that may be filled; in the other acts on another, and it takes over then.
+            spool="./disk/spool" if self.kind == "embedded" else "./spool",
         )
         self.turns += 1
 
@@ -254,6 +293,25 @@ class Act:
             self._back_s = None
             self._normal.set()
 
+    # --- its machine
+
+    def _set_clock(self, ahead_s: int) -> None:
+        if self.machine.clock:
+            self.machine.clock.set(ahead_s)
+
+    async def jump(self, by_s: int, for_s: float) -> None:
+        """The clock of gateway and store is set, and after a while set right.
+
+        What was parked while it was ahead waits for a time that is still to come: the drain lets it come."""
+        began_s = time.monotonic()
+        for ahead_s in (by_s, 0):
+            self._set_clock(ahead_s)
+            if abs(by_s) > DEDUPE_WINDOW_S:  # one of the two is a jump ahead, beyond what the store remembers
+                self.forgotten = len(self.provider.messages)
+            if ahead_s:
+                await asyncio.sleep(for_s)
+        self.spans_s.append((began_s, time.monotonic()))
+
     # --- the end
 
     async def _drain(self) -> tuple[int, dict[str, Any]]:
@@ -264,6 +322,7 @@ class Act:
         self.subscribers["picky"].failing = 0.0
         for name in SUBSCRIBERS:
             await self.ask("POST", f"subscribers/{name}/resume")
+        self._set_clock(DRAIN_AHEAD_S)
         deadline_s = time.monotonic() + DRAIN_S
         while True:
             ledger = await self.ask("GET", "ledger")
@@ -279,7 +338,7 @@ class Act:
             await asyncio.sleep(0.1)
 
     async def _look(self, pending: int) -> Facts:
-        url = self.server.url if self.server else f"unix://{socket_path(self.folder / 'data')}"
+        url = self.server.url if self.server else f"unix://{socket_path(self.data)}"
         store = Store(StoreSettings(url="embedded:"), url)
         try:
             log = [entry for tag in tags(2) for entry in await read_log(store, Keys(tag))]
@@ -288,7 +347,8 @@ class Act:
             ):  # what is trimmed was in the log once; whether it was delivered is asked below
                 there = {entry.event_id for entry in log}
                 log = [Logged(each, None) for each in self.provider.acknowledged if each not in there] + log
-            acknowledged = sorted(self.provider.acknowledged)
+            forgotten = set(itertools.islice(self.provider.messages, self.forgotten))
+            acknowledged = sorted(self.provider.acknowledged.keys() - forgotten)
             resent = await self.provider.resend(self.chance.sample(acknowledged, min(SAMPLE, len(acknowledged))))
             audits = []
             for _ in range(2):
@@ -313,6 +373,7 @@ class Act:
             unaccounted_after_deletion=audits[1],
             unwanted=self._senders.unwanted,
             spans_s=self.spans_s,
+            forgotten=forgotten,
         )
 
 

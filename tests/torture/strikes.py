@@ -15,11 +15,13 @@ from typing import get_args
 from tests.crashes.killer import kill_store
 from tests.crashes.subscribers import Mood
 from tests.support.processes import store_pids, titles
-from tests.torture.act import Act, Kind
+from tests.torture.act import HOUR_S, Act, Kind
 from tests.torture.world import SUBSCRIBERS, children
 
-PAUSE_S = (1.0, 3.0)
+PAUSE_S = (0.5, 2.0)
 """Between two strikes."""
+
+JUMPS_S = (1, -1, HOUR_S, -HOUR_S, 365 * 24 * HOUR_S, -365 * 24 * HOUR_S)
 
 ARMED = (
     "commit.before=kill@{n}",
@@ -100,8 +102,8 @@ async def strike_store(act: Act) -> None:
         await asyncio.to_thread(act.server.start)
         act.spans_s.append((began_s, time.monotonic()))
     else:
-        deadline_s = time.monotonic() + 10
-        while not kill_store(act.folder / "data"):
+        deadline_s = time.monotonic() + 60
+        while not kill_store(act.data):
             if time.monotonic() > deadline_s:
                 raise RuntimeError("there is no store to kill")
             await asyncio.sleep(0.01)
@@ -115,7 +117,7 @@ async def stop_store(act: Act) -> None:
         assert act.server.process is not None
         pids = [act.server.process.pid]
     else:
-        pids = store_pids(act.folder / "data")
+        pids = store_pids(act.data)
     began_s = time.monotonic()
     try:
         for pid in pids:
@@ -170,6 +172,34 @@ async def lose_replies(act: Act) -> None:
     act.spans_s.append((began_s, time.monotonic()))
 
 
+async def set_clock(act: Act) -> None:
+    """The clock jumps, for gateway and store: by a second, an hour or a year, there and back."""
+    if act.gateway.env["GATEWAY_FAULTS"]:  # one that starts in another year can but believe it
+        await kill_gateway(act)
+    await act.jump(act.chance.choice(JUMPS_S), act.chance.uniform(1, 4))
+    await act.normal_again()
+
+
+async def fill_disk(act: Act) -> None:
+    """The disk of the store is full for a while, at times of the ballast too; one act has its spool there as well."""
+    disk = act.machine.disk
+    assert disk is not None
+    again = act.chance.random() < 0.5
+    began_s, until_s = time.monotonic(), time.monotonic() + act.chance.uniform(1, 6)
+    try:
+        disk.fill()
+        while time.monotonic() < until_s:
+            await asyncio.sleep(0.1)
+            if again:
+                disk.fill()
+    finally:
+        disk.free()
+    if act.server is not None:  # it ends when it cannot write
+        await asyncio.to_thread(act.server.revive)
+    act.spans_s.append((began_s, time.monotonic()))
+    await act.normal_again()
+
+
 async def reload(act: Act) -> None:
     """A changed file is read again."""
     act.configure()
@@ -206,12 +236,15 @@ async def retry_dead(act: Act) -> None:
 
 
 Strike = Callable[[Act], Awaitable[None]]
+CLOCK, DISK = "clock set", "disk full"
 ALWAYS: dict[str, Strike] = {
     "gateway killed": kill_gateway,
     "gateway killed while it started": kill_starting,
     "gateway stopped": stop_gateway,
     "store killed": strike_store,
     "store standing still": stop_store,
+    CLOCK: set_clock,
+    DISK: fill_disk,
     "reload": reload,
     "pause": pause,
     "subscriber misbehaving": misbehave,
@@ -226,13 +259,18 @@ ALSO: dict[Kind, dict[str, Strike]] = {
 
 
 async def strikes(act: Act, seconds: float, only: Collection[str] | None = None) -> AsyncIterator[None]:
-    """So long: wait a little, then do something by chance."""
+    """So long, and until each was done once: wait a little, then do something by chance."""
     until_s = time.monotonic() + seconds
     possible = {name: do for name, do in (ALWAYS | ALSO[act.kind]).items() if not only or name in only}
-    while time.monotonic() < until_s:
+    if act.machine.clock is None:
+        possible.pop(CLOCK, None)
+    if act.machine.disk is None:
+        possible.pop(DISK, None)
+    first = act.chance.sample(sorted(possible), len(possible))
+    while first or time.monotonic() < until_s:
         await asyncio.sleep(act.chance.uniform(*PAUSE_S))
         await act.serving()
-        name = act.chance.choice(sorted(possible))
+        name = first.pop() if first else act.chance.choice(sorted(possible))
         act.strikes[name] += 1
         act.striking = name
         await possible[name](act)

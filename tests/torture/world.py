@@ -31,6 +31,7 @@ admin_token = "env:DEMO_ADMIN_TOKEN"
 log_level = "warning"
 [store]
 url = "{store}"
+spool = "{spool}"
 retention_bytes = "{retention}"
 partitions = 2
 [sources.enviaai-br]
@@ -70,9 +71,9 @@ where = 'event.channel == "whatsapp"'""",
 }
 
 
-def write_config(folder: Path, *, store: str, ports: Mapping[str, int], retention: str, turn: int) -> None:
+def write_config(folder: Path, *, store: str, ports: Mapping[str, int], retention: str, spool: str, turn: int) -> None:
     """``gateway.toml``; another ``turn`` changes a little of it, for a reload."""
-    text = CONFIG.format(store=store, brand=scene.BRAND, retention=retention)
+    text = CONFIG.format(store=store, brand=scene.BRAND, retention=retention, spool=spool)
     for name, port in ports.items():
         retry = ", ".join(['"200ms"'] * (1 if name == "picky" else 50))
         more = MORE[name] + (f"\nconcurrency = {16 + turn % 7}" if name == "plain" else "")
