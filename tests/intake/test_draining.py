@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import itertools
 import stat
 import threading
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from gateway.intake.spool_file import SpoolFile, new_row
 from gateway.intake.spool_folder import read_folder, tidy
 from gateway.store.layout import Keys
 from gateway.store.log import Batch, PartitionLog
-from tests.intake.drained import NOW_MS, batch, processes
+from tests.intake.drained import NOW_MS, batch, processes, until
 from tests.support.stores import StoreServer
 
 Repeated = tuple[int, StoreUnavailable | BatchRefused | None]
@@ -425,5 +426,28 @@ def test_an_orphan_that_the_disk_refuses_holds_up_no_other_file(
             await heir.drain()
             assert await partition.names() == ["b", "a"]
             assert heir.drainer.troubles == {}
+
+    asyncio.run(check())
+
+
+def test_processes_take_turns_without_waiting_for_the_next_look(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each lets the other's older rows go first, a second of them at a time: after a minute away that is sixty turns.
+
+    Here a look at its time would come only after an hour."""
+    monkeypatch.setattr(draining, "LOOK_S", 3_600.0)
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 2) as (made, partition):
+            for second in range(10):
+                for number, each in enumerate(made):
+                    await each.put(f"{second}.{number}", at_ms=1_000 * second + 500 * number)
+            for each in made:
+                each.now_ms = NOW_MS + 10_000
+                await each.drainer.start()
+            await until(lambda: not any(each.spool.diverts for each in made))
+            seconds = [int(name.partition(".")[0]) for name in await partition.names()]
+            assert all(later >= earlier - 1 for earlier, later in itertools.pairwise(seconds))
 
     asyncio.run(check())
