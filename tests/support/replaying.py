@@ -1,8 +1,11 @@
 """A replayer on the rig of ``delivering.py``, and short words for making replays and looking at them."""
 
+import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -12,11 +15,44 @@ from gateway.delivery.replay import Replayer
 from gateway.errors import StoreUnavailable
 from gateway.store.lease import Lease
 from gateway.store.replays import Replay, Replays, ReplaySpec, ReplayTarget
-from tests.support.delivering import Rig, subscriber, until, wall_ms
+from tests.support.delivering import Rig, rig, subscriber, until, wall_ms
+from tests.support.servers import Connection, Received, Script, Server, response, serving
 
 SOON_S = (0.01, 0.01)
 EVEN = "event.id.matches('[02468]$')"
 """A condition for the rig's events, whose ids end with their numbers."""
+OK = response("204 No Content")
+
+
+def ids(requests: list[Received]) -> Counter[str]:
+    """How often each event came."""
+    return Counter(request.headers["webhook-id"] for request in requests)
+
+
+def refusing(status: str, *events: str, times: int = 1_000) -> Script:
+    """Answer these events (none named: all) with a refusal, so many times each; the rest is taken."""
+    seen: Counter[str] = Counter()
+
+    async def script(connection: Connection) -> None:
+        while True:
+            event = (await connection.request()).headers["webhook-id"]
+            seen[event] += 1
+            concerned = (not events or event in events) and seen[event] <= times
+            await connection.write(response(status) if concerned else OK)
+
+    return script
+
+
+def slow(seconds: float) -> Script:
+    """Take everything, each after a while."""
+
+    async def script(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await asyncio.sleep(seconds)
+            await connection.write(OK)
+
+    return script
 
 
 class Bench:
@@ -110,6 +146,15 @@ class Bench:
             yield replayer
         finally:
             await replayer.stop()
+
+
+@asynccontextmanager
+async def scene(
+    directory: Path, script: Script, count: int
+) -> AsyncIterator[tuple[Rig, Server, SubscriberSettings, list[str], Bench]]:
+    """A log of so many events that nobody delivered, and one subscriber that behaves like ``script``."""
+    async with rig(directory) as r, serving(script) as server:
+        yield r, server, subscriber(server.port), await r.append(count), Bench(r)
 
 
 async def abandon(replayer: Replayer) -> None:
