@@ -41,7 +41,8 @@ class Migration(NamedTuple):
 
 
 MIGRATIONS: Mapping[int, Migration] = {}
-"""Format → the step that leads to the next. Format 1 is the first one, so there is none yet."""
+"""Format → the step that leads to the next. Format 1 is the first one, so there is none yet. The tests keep a store of
+every format (``tests/store/formats.py``) and open it with this table."""
 
 
 async def migrate(store: Store, keys: Sequence[Keys], wanted: int, table: Mapping[int, Migration]) -> None:

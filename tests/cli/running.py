@@ -128,13 +128,16 @@ def subscriber() -> Iterator[int]:
 
 
 @contextmanager
-def gateway(folder: Path, toml: str) -> Iterator[Running]:
-    """``gateway serve`` as a process that ends with us, however we end (its lifeline is our pipe)."""
+def gateway(folder: Path, toml: str, *more: str) -> Iterator[Running]:
+    """``gateway serve`` as a process that ends with us, however we end (its lifeline is our pipe).
+
+    ``more``: further arguments.
+    """
     (folder / "gateway.toml").write_text(toml)
     (folder / ".env").write_text(f"S={SECRET}\nW={WHSEC}\n")
     (folder / ".env").chmod(0o600)
     command = [sys.executable, "-m", "gateway.simulator.tether", "--", *GATEWAY]
-    command += ["serve", "--json", "--listen", "127.0.0.1:0", "--config", str(folder / "gateway.toml")]
+    command += ["serve", "--json", "--listen", "127.0.0.1:0", "--config", str(folder / "gateway.toml"), *more]
     with (folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
     assert process.stdin is not None
