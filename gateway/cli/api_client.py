@@ -3,7 +3,8 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import click
 import httpx
@@ -118,6 +119,22 @@ class Api:
         if answer.status_code in {404, 409}:
             return Refusal(words, Exit.FINDINGS)
         return Refusal(words, Exit.USAGE if answer.is_client_error else Exit.UNREACHABLE)
+
+
+def path_of(kind: Literal["subscriber", "event", "replay"], given: str) -> str:
+    """The path of one thing by its name or id. Raises ``Refusal`` for what would lead to another path."""
+    folder, listed_by = _PLACES[kind]
+    if not given.strip("./") or "/" in given:
+        raise Refusal(f"{given!r} is no {kind}\n{listed_by} names them", Exit.USAGE)
+    return f"/api/{folder}/{quote(given, safe='')}"
+
+
+_PLACES = {
+    "subscriber": ("subscribers", "gateway subscribers list"),
+    "event": ("events", "gateway events"),
+    "replay": ("replays", "gateway replay list"),
+}
+"""What is named → where the API has it, and the command that lists them."""
 
 
 def api_options(verb: F) -> F:

@@ -5,7 +5,7 @@ from typing import Any
 
 import rich_click as click
 
-from gateway.cli.api_client import api_options, connect
+from gateway.cli.api_client import api_options, connect, path_of
 from gateway.cli.common import console, json_option, print_json
 from gateway.cli.drawing import clean
 
@@ -22,7 +22,7 @@ def pause(
 
     What comes waits in the log, and no attempt is used up.
     """
-    found = connect(config_path, url, token).post(f"/api/subscribers/{subscriber}/pause", {"reason": why})
+    found = connect(config_path, url, token).post(path_of("subscriber", subscriber) + "/pause", {"reason": why})
     _tell(found, as_json=as_json)
 
 
@@ -32,7 +32,7 @@ def pause(
 @json_option
 def resume(*, subscriber: str, config_path: Path, url: str | None, token: str | None, as_json: bool) -> None:
     """Let deliveries to a subscriber go on, from where they stopped; also after it answered 410."""
-    found = connect(config_path, url, token).post(f"/api/subscribers/{subscriber}/resume", {})
+    found = connect(config_path, url, token).post(path_of("subscriber", subscriber) + "/resume", {})
     _tell(found, as_json=as_json)
 
 

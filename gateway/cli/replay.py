@@ -11,7 +11,7 @@ from click import get_current_context
 from click.core import ParameterSource
 from rich.text import Text
 
-from gateway.cli.api_client import Api, api_options, connect
+from gateway.cli.api_client import Api, api_options, connect, path_of
 from gateway.cli.common import Exit, Refusal, console, is_interactive, json_option, print_json
 from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, Rows, clean, event_type
 
@@ -208,7 +208,7 @@ def _looks(api: Api, replay_id: str) -> Iterator[dict[str, Any]]:
     missed = 0
     while True:
         try:
-            found: dict[str, Any] = api.get(f"/api/replays/{replay_id}")
+            found: dict[str, Any] = api.get(path_of("replay", replay_id))
             missed = 0
             yield found
             if found["state"] not in ("planned", "running"):
@@ -263,21 +263,21 @@ def _one_option(verb: F) -> F:
 @_one_option
 def show(*, identity: str, config_path: Path, url: str | None, token: str | None, as_json: bool) -> None:
     """Show one replay: what it is about, how far it is, what failed."""
-    _tell(connect(config_path, url, token).get(f"/api/replays/{identity}"), as_json=as_json)
+    _tell(connect(config_path, url, token).get(path_of("replay", identity)), as_json=as_json)
 
 
 @replay.command()
 @_one_option
 def cancel(*, identity: str, config_path: Path, url: str | None, token: str | None, as_json: bool) -> None:
     """Stop a replay, within a second or two."""
-    _tell(connect(config_path, url, token).post(f"/api/replays/{identity}/cancel", {}), as_json=as_json)
+    _tell(connect(config_path, url, token).post(path_of("replay", identity) + "/cancel", {}), as_json=as_json)
 
 
 @replay.command()
 @_one_option
 def resume(*, identity: str, config_path: Path, url: str | None, token: str | None, as_json: bool) -> None:
     """Let a replay that was cancelled, or that stopped by itself, go on from where it stopped."""
-    _tell(connect(config_path, url, token).post(f"/api/replays/{identity}/resume", {}), as_json=as_json)
+    _tell(connect(config_path, url, token).post(path_of("replay", identity) + "/resume", {}), as_json=as_json)
 
 
 def _tell(item: dict[str, Any], *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import rich_click as click
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.api_client import api_options, connect
+from gateway.cli.api_client import api_options, connect, path_of
 from gateway.cli.common import console, json_option, print_json
 from gateway.cli.drawing import Rows, clean, event_type, json_text
 
@@ -24,9 +24,8 @@ def show(*, identity: str, config_path: Path, url: str | None, token: str | None
 
     ID is an event's id, or the beginning of a recent one.
     """
-    from urllib.parse import quote
 
-    found = connect(config_path, url, token).get(f"/api/events/{quote(identity, safe='')}")
+    found = connect(config_path, url, token).get(path_of("event", identity))
     if as_json:
         print_json(found)
     else:

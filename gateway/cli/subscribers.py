@@ -9,7 +9,7 @@ from typing import Any
 import rich_click as click
 from rich.text import Text
 
-from gateway.cli.api_client import Api, api_options, connect
+from gateway.cli.api_client import Api, api_options, connect, path_of
 from gateway.cli.common import Exit, Refusal, console, is_interactive, json_option, print_json
 from gateway.cli.drawing import Rows, clean
 
@@ -47,7 +47,7 @@ def list_subscribers(*, config_path: Path, url: str | None, token: str | None, a
 @json_option
 def show(*, name: str, config_path: Path, url: str | None, token: str | None, as_json: bool) -> None:
     """Show one subscriber: its settings, with secrets masked, and how it does."""
-    _draw(connect(config_path, url, token).get(f"/api/subscribers/{name}"), as_json=as_json)
+    _draw(connect(config_path, url, token).get(path_of("subscriber", name)), as_json=as_json)
 
 
 @subscribers.command()
@@ -110,7 +110,7 @@ def test(
     *, name: str, event_type: str | None, config_path: Path, url: str | None, token: str | None, as_json: bool
 ) -> None:
     """Send one synthetic event straight to a subscriber, and show how it took it."""
-    answer = connect(config_path, url, token).post(f"/api/subscribers/{name}/test", {"type": event_type})
+    answer = connect(config_path, url, token).post(path_of("subscriber", name) + "/test", {"type": event_type})
     if as_json:
         print_json(answer)
     else:
@@ -140,7 +140,7 @@ def delete(
     api = connect(config_path, url, token)
     if not yes:
         _ask(api, name, forget=forget)
-    answer = api.delete(f"/api/subscribers/{name}", forget="true" if forget else None)
+    answer = api.delete(path_of("subscriber", name), forget="true" if forget else None)
     if as_json:
         print_json(answer)
         return
@@ -149,7 +149,7 @@ def delete(
 
 
 def _ask(api: Api, name: str, *, forget: bool) -> None:
-    item = api.get(f"/api/subscribers/{name}")
+    item = api.get(path_of("subscriber", name))
     lost = f"; {item['pending']} pending and {item['dead']} dead letters would be gone for good" if forget else ""
     console().print(f"{clean(name)} would be deleted{lost}", soft_wrap=True)
     if not is_interactive():

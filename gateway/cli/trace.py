@@ -2,12 +2,11 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import rich_click as click
 from rich.text import Text
 
-from gateway.cli.api_client import api_options, connect
+from gateway.cli.api_client import api_options, connect, path_of
 from gateway.cli.common import Exit, Refusal, console, json_option, print_json
 from gateway.cli.drawing import clean, event_type
 
@@ -39,7 +38,7 @@ def trace(
 
     ID is an event's id, or the beginning of a recent one.
     """
-    found = connect(config_path, url, token).get(f"/api/events/{quote(identity, safe='')}/trace")
+    found = connect(config_path, url, token).get(path_of("event", identity) + "/trace")
     if subscriber is not None:
         found["subscribers"] = [each for each in found["subscribers"] if each["subscriber"] == subscriber]
         if not found["subscribers"]:

@@ -12,7 +12,7 @@ from gateway.operate.attempts import attempt_item
 from gateway.operate.changes import Actor, change_of, tell
 from gateway.operate.cursor import read_dead_cursor, write_dead_cursor
 from gateway.operate.masking import mask_text, secrets_of
-from gateway.operate.refusals import Refused
+from gateway.operate.refusals import Refused, none_called
 from gateway.operate.sight import Sight
 from gateway.operate.views import DeadItem, DeadMoved, DeadOrder, DeadPage
 from gateway.store.dead_letters import DeadLetter, DeadLetters
@@ -154,8 +154,7 @@ async def _shelves(sight: Sight, subscriber: str | None) -> list[_Shelf]:
     names = await subscribers_of(sight.store, sight.keys)
     everybody = {*sight.config.subscribers, *(name for known in names for name in known)}
     if subscriber is not None and subscriber not in everybody:
-        there_are = ", ".join(sorted(everybody)) or "none"
-        raise Refused(problems.NOT_FOUND, f"there is no subscriber {subscriber}; there are: {there_are}")
+        raise none_called("subscriber", subscriber, everybody)
     return [
         _Shelf(name, number, DeadLetters(sight.store, keys, name))
         for number, (keys, known) in enumerate(zip(sight.keys, names, strict=True))

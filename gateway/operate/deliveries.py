@@ -14,7 +14,7 @@ import msgspec
 from gateway import problems
 from gateway.operate.attempts import attempt_item
 from gateway.operate.cursor import read_deliveries_cursor, write_deliveries_cursor
-from gateway.operate.refusals import Refused
+from gateway.operate.refusals import Refused, none_called
 from gateway.operate.sight import Sight
 from gateway.operate.trace_views import DeliveryFilter, DeliveryItem, DeliveryPage
 from gateway.operate.views import DeliveryStateName
@@ -62,8 +62,7 @@ async def list_deliveries(
     known = await subscribers_of(sight.store, sight.keys)
     names = {*sight.config.subscribers, *(name for each in known for name in each)}
     if subscriber is not None and subscriber not in names:
-        there_are = ", ".join(sorted(names)) or "none"
-        raise Refused(problems.NOT_FOUND, f"there is no subscriber {subscriber}; there are: {there_are}")
+        raise none_called("subscriber", subscriber, names)
     drawers = [
         _Drawer(name, number, each)
         for name in sorted(names)

@@ -22,7 +22,7 @@ from gateway.operate.kept import list_kept
 from gateway.operate.masking import mask_event, mask_raw
 from gateway.operate.processes import Process
 from gateway.operate.refusals import Refused
-from gateway.operate.search import Filter, Gap, Order, Result, find, follow, search, shown
+from gateway.operate.search import Filter, Gap, Order, Result, check_source, find, follow, search, shown
 from gateway.operate.sight import Sight, no_others, nothing_spooled
 from gateway.operate.states import delivery_states
 from gateway.operate.status import read_status
@@ -113,7 +113,8 @@ class Desk:
         return await search(self.sight, wanted, order, boundary, limit)
 
     async def events(self, wanted: Filter, order: Order, after: str | None, limit: int, *, raw: bool) -> EventPage:
-        """Events of the log as whole canonical events, login credentials masked."""
+        """Events of the log as whole canonical events, login credentials masked. Raises ``Refused``."""
+        await check_source(self.sight, wanted)
         result = await self.search(wanted, order, after, limit)
         return EventPage(
             items=[shown(found, raw=raw) for found in result.found],
@@ -139,6 +140,7 @@ class Desk:
         """
         if self._followers >= MAX_FOLLOWERS:
             raise Refused(problems.UNAVAILABLE, f"{MAX_FOLLOWERS} follow already; try again when one has gone")
+        await check_source(self.sight, wanted)
         logs = self.sight.logs
         boundary = [await log.last() for log in logs] if after is None else read_log_cursor(after, len(logs))
         followed = self._follow(wanted, boundary)

@@ -1,6 +1,6 @@
 """How everything outside ``/in`` says no: one exception, and the handlers that turn exceptions into problems."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import structlog
@@ -8,6 +8,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from gateway import problems
+from gateway.config_file.values import did_you_mean
 from gateway.errors import StoreError, StoreUnavailable
 from gateway.problems import Mistake, Problem
 
@@ -30,6 +31,13 @@ class Refused(Exception):
         self.problem = problem
         self.detail = detail
         self.mistakes = mistakes
+
+
+def none_called(kind: str, given: str, known: Iterable[str]) -> Refused:
+    """A 404 for a name that is none, with the one that was perhaps meant, and those there are."""
+    names = sorted(known)
+    there_are = f"there are: {', '.join(names)}" if names else "there is none"
+    return Refused(problems.NOT_FOUND, f"there is no {kind} {given}{did_you_mean(given, names)}; {there_are}")
 
 
 _BY_STATUS = {

@@ -18,7 +18,7 @@ from gateway import problems
 from gateway.delivery.attempt import encode
 from gateway.operate.masking import CREDENTIAL, mask_event
 from gateway.operate.paging import ANSWER_BYTES, MOST, PageSize, size_of
-from gateway.operate.refusals import Refused
+from gateway.operate.refusals import Refused, none_called
 from gateway.operate.sight import Sight
 from gateway.store.log import Entry, PartitionLog, received_ms
 from schemas.event import CREDENTIAL_TYPE, EVENT_TYPES
@@ -80,6 +80,18 @@ def read_types(text: str) -> tuple[str, ...]:
                 f"type: no event has the type {pattern}; write a type, a family such as message.*, or *",
             )
     return patterns
+
+
+async def check_source(sight: Sight, wanted: Filter) -> None:
+    """Refuse a source that never was one: to find nothing, or to follow for ever, would be no answer.
+
+    Raises ``Refused``, ``StoreUnavailable``.
+    """
+    name, known = wanted.source, set(sight.config.sources)
+    if name is not None and name not in known:
+        known.update(each for account in await sight.accounts() for each in account.sources)
+        if name not in known:
+            raise none_called("source", name, known)
 
 
 def _covers(pattern: str, event_type: str) -> bool:

@@ -17,7 +17,7 @@ from gateway.config import Origin
 from gateway.config_file.values import NAME
 from gateway.delivery.roster import LOOK_S, Member, ReadWritten, Roster
 from gateway.operate.changes import Actor, change_of, differences, tell
-from gateway.operate.refusals import Refused
+from gateway.operate.refusals import Refused, none_called
 from gateway.operate.secret_files import new_whsec, remove_secrets, write_secret
 from gateway.operate.sight import Sight
 from gateway.operate.status import read_subscribers
@@ -68,7 +68,7 @@ class Subscribers:
         """One of them."""
         names = await self._names()
         if name not in names:
-            raise _unknown(name, names)
+            raise none_called("subscriber", name, names)
         return (await self._items([name]))[0]
 
     async def create(self, body: Json, who: Actor) -> SubscriberMade:
@@ -177,7 +177,7 @@ class Subscribers:
         await self._roster.refresh()
         member = self._roster.members.get(name)
         if member is None:
-            raise _unknown(name, set(self._roster.members))
+            raise none_called("subscriber", name, self._roster.members)
         return member
 
     async def _of_api(self, name: str) -> Member:
@@ -247,11 +247,6 @@ def _merged(target: Json, patch: Json) -> Json:
 
 def _defined_in(member: Member) -> str:
     return " defined in gateway.toml" if member.origin == "file" else ""
-
-
-def _unknown(name: str, names: set[str]) -> Refused:
-    there_are = ", ".join(sorted(names)) or "none"
-    return Refused(problems.NOT_FOUND, f"there is no subscriber {name}; there are: {there_are}")
 
 
 def _invalid(mistakes: Sequence[Mistake]) -> Refused:

@@ -138,6 +138,27 @@ def test_a_subscriber_is_made_tried_and_deleted(running: Running, port: int) -> 
     assert (refused.code, "defined in gateway.toml" in refused.err) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("resume", "calsl"), 1, "there is no subscriber calsl (did you mean calls?); there are: calls, up"),
+        (("resume", ""), 2, "'' is no subscriber\ngateway subscribers list names them"),
+        (("pause", "up/.."), 2, "'up/..' is no subscriber\n"),
+        (("show", ""), 2, "'' is no event\ngateway events names them"),
+        (("replay", "show", "."), 2, "'.' is no replay\ngateway replay list names them"),
+        (("dead", "list", "--subscriber", "call"), 1, "there is no subscriber call (did you mean calls?)"),
+        (("events", "--source", "brr"), 1, "there is no source brr (did you mean br?); there are: br"),
+        (("tail", "--source", "brr"), 1, "there is no source brr (did you mean br?); there are: br"),
+    ],
+)
+def test_a_wrong_name_is_told_with_the_one_that_was_meant(
+    running: Running, words: tuple[str, ...], code: int, told: str
+) -> None:
+    """And one that is no name leads to no other path of the API."""
+    done = running.gateway(*words)
+    assert (done.code, told in done.err) == (code, True), done.err
+
+
 def test_every_mistake_of_a_new_subscriber_is_told(running: Running) -> None:
     """One refusal, each field with what to write."""
     done = running.gateway(
