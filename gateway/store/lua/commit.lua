@@ -31,8 +31,9 @@ local batch = ARGV[1]
 local last = redis.call('GET', committer)
 local newest = ''
 if last then
-  newest = string.sub(last, 1, string.find(last, ':', 1, true) - 1)
-  if newest == batch then return string.sub(last, #newest + 2) end
+  local answer
+  newest, answer = string.match(last, '^(%d+):(.*)$')
+  if newest == batch then return answer end
   if tonumber(newest) > tonumber(batch) then return redis.error_reply('LATE batch ' .. newest .. ' was here before') end
 end
 
