@@ -54,7 +54,7 @@ def main() -> int:
 def _table(result: Result, parts: tuple[Part, ...]) -> Table:
     table = Table()
     table.add_column("part")
-    for name in ("mutants", "equivalent", "judged", "killed", "timed out", "survived", "score"):
+    for name in ("mutants", "equivalent", "judged", "killed", "timed out", "survived", "score", "s each"):
         table.add_column(name, justify="right")
     for part in [*parts, None]:
         fates = [each.fate for each in result.verdicts if part in (None, each.part)]
@@ -62,7 +62,12 @@ def _table(result: Result, parts: tuple[Part, ...]) -> Table:
             *(sum(of.values()) if part is None else of[part] for of in (result.mutants, result.equivalent)),
             *(len(fates), *(fates.count(fate) for fate in ("killed", "timed out", "survived"))),
         )
-        table.add_row(part or "all", *(f"{number:,}" for number in numbers), f"{result.score(part):.1f} %")
+        table.add_row(
+            part or "all",
+            *(f"{number:,}" for number in numbers),
+            f"{result.score(part):.1f} %",
+            f"{result.mean_s(part):.2f}",
+        )
     return table
 
 

@@ -40,10 +40,12 @@ _NO_TESTS = 5
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Which tests to run, in this order, until one fails."""
+    """Which file of tests to run, until one fails."""
 
-    tests: tuple[str, ...]
+    tests: str
     within_s: float
+    first: tuple[str, ...] = ()
+    """The tests of it that come before the others, by their pytest names."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -53,6 +55,8 @@ class Answer(msgspec.Struct, frozen=True):
     took_s: float
     words: str
     """The end of what pytest said."""
+    noticed_by: str | None = None
+    """The test that failed, by its pytest name; ``None`` if none did, or none began."""
 
 
 def main() -> None:
@@ -68,21 +72,24 @@ def main() -> None:
 
 def _ask(question: Question) -> Answer:
     began_s = time.monotonic()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as failed:
         child = os.fork()
         if child == 0:
-            _run(question.tests, said.fileno())
+            _run(question, said.fileno(), failed.fileno())
         ended = _wait(child, question.within_s)
         with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         said.seek(0)
         words = said.read()[-4_000:].decode("utf-8", "replace")
+        failed.seek(0)
+        noticed_by = failed.read().decode() or None
     code = os.waitstatus_to_exitcode(status)
     took_s = time.monotonic() - began_s
     if not ended:
         return Answer("timeout", took_s, words)
-    return Answer({0: "passed", _NO_TESTS: "no tests"}.get(code, "failed"), took_s, words)  # type: ignore[arg-type]  # the values are two of those
+    outcome = {0: "passed", _NO_TESTS: "no tests"}.get(code, "failed")
+    return Answer(outcome, took_s, words, noticed_by)  # type: ignore[arg-type]  # the outcome is one of those
 
 
 def _wait(child: int, within_s: float) -> bool:
@@ -95,9 +102,19 @@ def _wait(child: int, within_s: float) -> bool:
     return bool(ready)
 
 
-def _run(tests: tuple[str, ...], said: int) -> None:
-    """In the child: run the tests and end."""
+def _run(question: Question, said: int, failed: int) -> None:
+    """In the child: run the tests, write down which failed, and end."""
     import pytest
+
+    class Sorted:
+        """Puts some tests first, and keeps the name of the one that fails."""
+
+        def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+            items.sort(key=lambda item: item.nodeid not in question.first)
+
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.failed:
+                os.pwrite(failed, report.nodeid.encode(), 0)
 
     code = 3
     try:
@@ -110,7 +127,7 @@ def _run(tests: tuple[str, ...], said: int) -> None:
         plugins = ["-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin"]
         plain = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not redis", "--hypothesis-seed=0", "--tb=line"]
         imported_before = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        code = int(pytest.main([*plugins, *plain, *imported_before, *tests]))
+        code = int(pytest.main([*plugins, *plain, *imported_before, question.tests], plugins=[Sorted()]))
     except BaseException:
         traceback.print_exc()
     finally:

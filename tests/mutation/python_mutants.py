@@ -90,8 +90,9 @@ class _Finder:
             case ast.Constant(value=bool(value)):
                 yield self._replace(node, str(not value))
             case ast.Constant(value=int() | float() as number):
-                yield self._replace(node, f"({number + 1!r})")
-                yield self._replace(node, f"({number - 1!r})")
+                for other in (number + 1, number - 1):
+                    if other != number:  # 1e30 + 1 is 1e30
+                        yield self._replace(node, f"({other!r})")
             case ast.BinOp() if type(node.op) in _ARITHMETIC and not _is_text(node.left) and not _is_text(node.right):
                 yield self._between(node.left, node.right, _ARITHMETIC[type(node.op)])
             case ast.AugAssign() if type(node.op) in _ARITHMETIC:
@@ -134,6 +135,8 @@ class _Finder:
         values = {"None": ["None"], "bool": ["True", "False"]}.get(returns, [])
         values += ["None"] if returns.endswith("| None") else []
         first = node.body[1] if ast.get_docstring(node) is not None and len(node.body) > 1 else node.body[0]
+        if isinstance(first, ast.Return) and isinstance(first.value, ast.Constant):
+            return  # it does so anyway
         for value in values:
             start = self._place(first.lineno, first.col_offset)
             yield Edit(start, start, f"return {value}  # at once\n{' ' * first.col_offset}")

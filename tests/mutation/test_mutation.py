@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.equivalent import Equivalent, is_equivalent, load, wrong_entries
+from tests.mutation.jury import ControlFailed
 from tests.mutation.lua_mutants import lua_mutants, split
 from tests.mutation.mutant import Mutant
 from tests.mutation.python_mutants import python_mutants
-from tests.mutation.run import ROOT, ControlFailed, Wanted, run
+from tests.mutation.run import ROOT, Wanted, run
 from tests.mutation.targets import PARTS, TARGETS, Target, mutants_of
 
 
@@ -46,6 +47,8 @@ def lua(text: str) -> set[str]:
         ("PORTS = (80, )", {"PORTS = ((81), )", "PORTS = ((79), )"}),
         ("x: int = 'ä' < b", {"x: int = 'ä' <= b", "x: int = 'ä' >= b"}),
         ("x = f'{a < 1}'", set()),
+        ("x = 1e30", set()),
+        ("def f() -> None:\n    return None", set()),
     ],
 )
 def test_mistakes_in_python(text: str, mutants: set[str]) -> None:

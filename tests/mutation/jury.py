@@ -1,0 +1,75 @@
+"""Who judges a mutant, and who is asked first: whoever is quick and has noticed much in that file before."""
+
+import threading
+from collections import Counter, deque
+from typing import Literal
+
+from tests.mutation.copies import Copy
+from tests.mutation.judge import Question
+from tests.mutation.mutant import Mutant
+from tests.mutation.targets import Target
+
+Fate = Literal["killed", "timed out", "survived"]
+
+LEAST_S, TIMES = 10.0, 5.0
+"""A run may take so long, and so many times what the unchanged code took, before it counts as hanging."""
+CONTROL_S = 300.0
+REMEMBERED = 12
+"""So many tests that noticed the last mistakes in a file are the first that look for the next one."""
+
+
+class ControlFailed(Exception):
+    """The tests fail, or there are none, before anything is changed: then they can judge nothing."""
+
+
+class Jury:
+    """Asks one file of tests after the other, until one fails. Several threads may ask at once, each with its copy."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._took_s: dict[str, float] = {}
+        self._asked: Counter[tuple[str, str]] = Counter()
+        self._noticed: Counter[tuple[str, str]] = Counter()
+        self._last: dict[tuple[str, str], deque[str]] = {}
+
+    def judge(self, copy: Copy, target: Target, mutant: Mutant) -> Fate:
+        """Put a mutant into a copy and run its tests. Raises ``ControlFailed``."""
+        for tests in target.tests:
+            self._control(copy, tests)
+        with copy.holding(mutant):
+            for tests in self._in_order(target):
+                case = (target.file, tests)
+                within_s = max(LEAST_S, TIMES * self._took_s[tests])
+                answer = copy.ask(Question(tests, within_s, tuple(self._last.get(case, ()))))
+                if answer.outcome == "no tests":
+                    raise ControlFailed(f"{mutant}: {answer.words}")
+                with self._lock:
+                    self._asked[case] += 1
+                    self._noticed[case] += answer.outcome != "passed"
+                    if answer.noticed_by is not None:
+                        self._remember(case, answer.noticed_by)
+                if answer.outcome != "passed":
+                    return "timed out" if answer.outcome == "timeout" else "killed"
+        return "survived"
+
+    def _control(self, copy: Copy, tests: str) -> None:
+        """Once for each file of tests: it passes on the code as it is, and how long that takes."""
+        if tests not in self._took_s:
+            answer = copy.ask(Question(tests, CONTROL_S))
+            if answer.outcome != "passed":
+                raise ControlFailed(f"{tests} do not pass on the code as it is: {answer.words}")
+            self._took_s[tests] = answer.took_s
+
+    def _in_order(self, target: Target) -> list[str]:
+        """By the time it takes for each mistake noticed: what is expected to tell soonest comes first."""
+        with self._lock:
+            return sorted(target.tests, key=lambda tests: self._cost_s((target.file, tests)))
+
+    def _cost_s(self, case: tuple[str, str]) -> float:
+        return self._took_s[case[1]] * (self._asked[case] + 2) / (self._noticed[case] + 1)
+
+    def _remember(self, case: tuple[str, str], test: str) -> None:
+        last = self._last.setdefault(case, deque(maxlen=REMEMBERED))
+        if test in last:
+            last.remove(test)
+        last.append(test)
