@@ -85,6 +85,20 @@ def test_each_kind_of_loss_is_seen(changed: dict[str, Any], what: str) -> None:
     assert what in [line.what for line in judge(facts(**changed)) if line.wrong]
 
 
+def test_what_the_store_forgot_may_be_logged_again() -> None:
+    """After the store's clock was set beyond its window an event may come twice, and counts in its first place; another
+    may not."""
+    twice = {
+        "log": [Logged("a", "k"), Logged("b", "k"), Logged("c", "other"), Logged("a", "k")],
+        "acknowledged": {"a": ["logged", "logged"], "b": ["duplicate"], "c": ["logged", "duplicate"]},
+    }
+    assert [line.what for line in judge(facts(**twice, forgotten={"a", "b"})) if line.wrong] == []
+    assert [line.what for line in judge(facts(**twice, forgotten={"b"})) if line.wrong] == [
+        "in the log twice",
+        "answered 'logged' twice",
+    ]
+
+
 def test_the_seed_decides_the_run() -> None:
     """The same seed gives the same kills and messages; both kinds of kill, at moments within their bounds."""
     kills = plan(200, 50, random.Random(1))
