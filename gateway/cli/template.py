@@ -24,6 +24,7 @@ admin_token = "env:GATEWAY_ADMIN_TOKEN"
 url = "embedded:./data"   # comes along; or redis://…, rediss://…, unix://…
 retention = "7d"
 retention_bytes = "512MiB"
+spool = "./spool"         # on disk, takes webhooks while the store cannot; "": none, they are answered 503
 """
 _DOTENV_HEAD = """\
 # Secrets of gateway.toml, all of them random and fresh. Where a provider gives you the secret, put its value here

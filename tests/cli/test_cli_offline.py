@@ -121,6 +121,8 @@ def test_init_writes_a_configuration_that_loads(folder: Path) -> None:
     assert config.gateway.tokens[0].role == "operate"
     assert stat.S_IMODE((folder / ".env").stat().st_mode) == 0o600
     toml = (folder / "gateway.toml").read_text()
+    assert '\nspool = "./spool"' in toml  # named, so that whoever sets a machine up sees that there is a second folder
+    assert config.store.spool == folder / "spool"
     secrets = [line.partition("=")[2] for line in (folder / ".env").read_text().splitlines() if line[:1] != "#"]
     assert len(set(secrets)) == len(secrets) > 5
     assert not any(secret in toml for secret in secrets)
