@@ -29,7 +29,7 @@ class Deliverers:
 
     async def look(self) -> Holdings:
         """Say that this process would deliver, for as long as a lease lasts, and see who has what."""
-        names = await self._store.script("deliverers", [self._keys[0].deliverers], [self.owner, TTL_MS])
+        names = await self._store.script("announce", [self._keys[0].deliverers], [TTL_MS, self.owner])
         wanted = ("owner", "lease_until_ms")
         time, *leases = await self._store.many(
             [("TIME",), *[("HMGET", keys.state, *wanted) for keys in self._keys]],
@@ -45,4 +45,4 @@ class Deliverers:
 
     async def leave(self) -> None:
         """Say that this process would deliver no longer."""
-        await self._store.script("deliverers", [self._keys[0].deliverers], [self.owner, 0])
+        await self._store.script("announce", [self._keys[0].deliverers], [0, self.owner])

@@ -30,6 +30,10 @@ PAGE = 200
 MAX_PAGES = 200
 """Steps of one round; the rest waits for the next."""
 
+WANTED_MS = 3_600_000
+"""How long the log waits for a subscriber that no gateway has in its configuration any more. It may be another one's,
+which is being restarted: each says every few seconds whom it wants, and none trims what another one's still needs."""
+
 FULL = 0.85
 """The part of ``maxmemory`` at which the intake stops, so that deliveries can still be settled and the store
 drained."""
@@ -47,10 +51,10 @@ class Housekeeping:
         monotonic: Callable[[], float],
         is_configured: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """``is_configured``: whether there is a subscriber of this name now.
+        """``is_configured``: whether there is a subscriber of this name now, for this process.
 
-        One that was taken out of the configuration keeps its place, but no longer holds the log back for ever: it may
-        come back as long as retention lasts, and what it has missed by then is ``discarded``.
+        One that nobody has had in its configuration for ``WANTED_MS`` keeps its place, but no longer holds the log
+        back: it may come back as long as retention lasts, and what it has missed by then is ``discarded``.
         """
         self._store = store
         self._keys = keys
@@ -117,9 +121,14 @@ class Housekeeping:
         # The age of what is in quarantine is by the store's clock: it goes when it is old by both.
         oldest_kept_ms = min(now_ms, int(seconds) * 1000) - retention_ms
         removed = 0
-        for keys, names in zip(self._keys, await subscribers_of(self._store, self._keys), strict=True):
-            names = {name for name in names if self._is_configured(name)}
-            removed += await self._trim_log(keys, names, oldest_ms, settings.retention_bytes // len(self._keys))
+        known = await subscribers_of(self._store, self._keys)
+        ours = sorted({name for names in known for name in names if self._is_configured(name)})
+        wanted = await self._store.script("announce", [self._keys[0].wanted], [WANTED_MS, *ours])
+        waits_for = {name.decode() for name in wanted}
+        for keys, names in zip(self._keys, known, strict=True):
+            removed += await self._trim_log(
+                keys, names & waits_for, oldest_ms, settings.retention_bytes // len(self._keys)
+            )
             await self._store.call("XTRIM", keys.quarantine, "MINID", max(0, oldest_kept_ms))
         if removed:
             log.info("store.trim", entries=removed)

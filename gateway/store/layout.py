@@ -68,6 +68,8 @@ key                                written   what
                                              partition alone
 ``{0}:deliverers``                 share     sorted set: processes that would deliver, by the time until which they said
                                              so. In the first partition alone
+``{0}:wanted``                     trim      sorted set: subscribers that some gateway has in its configuration, by the
+                                             time until which the log waits for them. In the first partition alone
 ``{n}:quarantine``                 commit    stream: ``m`` JSON (``Kept``), ``b`` exact body
 ``{n}:rejected``                   commit    the same, sampled and capped in bytes
 =================================  ========  =====================================================================
@@ -182,6 +184,7 @@ class Keys:
         "subs",
         "subscribers",
         "versions",
+        "wanted",
     )
 
     def __init__(self, tag: str) -> None:
@@ -196,6 +199,7 @@ class Keys:
         self.alerts = f"{self.prefix}:alerts"
         self.changes = f"{self.prefix}:changes"
         self.deliverers = f"{self.prefix}:deliverers"
+        self.wanted = f"{self.prefix}:wanted"
         self.logins = f"{self.prefix}:logins"
         self.sessions = f"{self.prefix}:sessions"
         self.replays = f"{self.prefix}:replays"
