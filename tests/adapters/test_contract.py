@@ -44,6 +44,12 @@ def test_no_repr_shows_a_secret() -> None:
     assert "x-auth-token" in repr(asked)
 
 
+def test_an_adapter_reads_the_body_as_it_came() -> None:
+    """Of a verified request as of the request in it."""
+    trusting = msgspec.structs.replace(ADAPTER, verify=lambda *_: Proof("test"))
+    assert prove(trusting, Request((), b"\xff\x00"), Source(name="s"), {}, 0).body == b"\xff\x00"
+
+
 def test_a_verified_request_is_made_in_one_place() -> None:
     """prove is the only caller of VerifiedRequest in the product: nothing unproven can be normalised."""
     made = [

@@ -86,6 +86,14 @@ def test_a_signed_time_has_twelve_digits_at_most(digits: int, why: str) -> None:
     assert why in refusal(ADAPTER, request(BODY, {"x-engium-signature": f"t={time},v1={signature}"}), TIMED)
 
 
+@pytest.mark.parametrize("time", ["", "-1", "+1", " 1", "1e3", "1_0", "0x1", "now", "\u00b2"])
+def test_a_signed_time_is_digits_and_nothing_else(time: str) -> None:
+    """Also under a signature that holds: what Python would read as a number, or fail to read, is not of the form."""
+    signature = sign_hmac(f"{time}.".encode() + BODY, SOURCE, "sha256")
+    asked = request(BODY, {"x-engium-signature": f"t={time},v1={signature}"})
+    assert "is not t=<seconds>" in refusal(ADAPTER, asked, TIMED)
+
+
 @pytest.mark.parametrize(
     ("away_ms", "counts"), [(900_000, True), (-900_000, True), (900_001, False), (-900_001, False)]
 )

@@ -190,6 +190,14 @@ def test_one_signature_has_one_spelling() -> None:
         assert "base64" in refusal(ADAPTER, asked, SOURCE, {URL: PUBLIC})
 
 
+def test_an_empty_signature_is_none() -> None:
+    """Nothing is fetched for it, and it is not said to be wrong for the body."""
+    asked = request(BODY, {"x-fr-wh-authorization": "", "x-fr-wh-pk": URL})
+    assert "base64" in refusal(ADAPTER, asked, SOURCE, {URL: PUBLIC})
+    with pytest.raises(NotProven, match="base64"):
+        ADAPTER.key_wanted(asked, SOURCE)
+
+
 def test_without_a_signing_key_nothing_is_signed() -> None:
     """Only the simulator has one; the provider's own is not ours."""
     assert ADAPTER.sign(BODY, Source(name="receipts", accounts=("yourBrandId",)), 0) == {

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from adapters.contract import NotProven, Source, no_key_wanted
+from adapters import aivo_engage, engium, enviaai, flexengage, generic_chat
+from adapters.contract import Adapter, NotProven, Source, no_key_wanted
 from adapters.proving import check_hex_hmac, check_hmac, is_open, sign_hmac
-from tests.adapters.support import request
+from tests.adapters.support import method, refusal, request
 
 BODY = b'{"a":1}'
 SOURCE = Source(name="s", secrets=(b"new", b"old"))
@@ -108,3 +109,21 @@ def test_a_source_is_open_only_if_somebody_typed_it_and_nothing_else(proof: dict
 def test_most_adapters_want_no_key() -> None:
     """The default asks for none."""
     assert no_key_wanted(request(BODY), SOURCE) is None
+
+
+ADAPTERS = tuple(each.ADAPTER for each in (aivo_engage, engium, enviaai, flexengage, generic_chat))
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+def test_an_open_source_says_so_of_every_event(adapter: Adapter) -> None:
+    """What nobody proved goes on as unauthenticated, and no key is fetched for it."""
+    typed = Source(name="s", unauthenticated=True)
+    assert method(adapter, request(BODY), typed) == "unauthenticated"
+    assert adapter.key_wanted(request(BODY), typed) is None
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+def test_a_source_without_a_proof_says_which_setting_is_missing(adapter: Adapter) -> None:
+    """That, and not that the signature is wrong, is what an operator has to know."""
+    why_not = refusal(adapter, request(BODY, {"x-enviaai-signature": f"sha256={HEX}"}), Source(name="s"))
+    assert " configured; check the setting" in why_not

@@ -14,7 +14,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class Target(msgspec.Struct, frozen=True):
-    """One file and its tests, the quickest first."""
+    """One file and its tests; ``jury.py`` decides who is asked first."""
 
     part: Part
     file: str
@@ -27,12 +27,12 @@ _VERIFY = tuple(
     f"tests/adapters/test_{name}.py"
     for name in ("known_answers", "enviaai", "engium", "flexengage", "aivo_engage", "generic_chat")
 )
-_READING = ("tests/adapters/test_reading_edges.py", "tests/adapters/test_reading.py")
+_READING = tuple(f"tests/adapters/test_{name}.py" for name in ("reading_edges", "reading", "decoding"))
 
 
 def _adapter(name: str, *within: str) -> Target:
-    own = ("tests/adapters/test_known_answers.py", f"tests/adapters/test_{name}.py")
-    return Target("verify", f"adapters/{name}.py", (*own, "tests/adapters/test_conformance.py"), frozenset(within))
+    tests = tuple(f"tests/adapters/test_{each}.py" for each in (name, "known_answers", "proving", "conformance"))
+    return Target("verify", f"adapters/{name}.py", tests, frozenset(within))
 
 
 def _lua(part: Part, name: str, *tests: str) -> Target:
