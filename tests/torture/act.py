@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -299,17 +299,18 @@ class Act:
         if self.machine.clock:
             self.machine.clock.set(ahead_s)
 
-    async def jump(self, by_s: int, for_s: float) -> None:
-        """The clock of gateway and store is set, and after a while set right.
+    async def jump(self, places: Sequence[tuple[int, float]]) -> None:
+        """The clock of gateway and store is set so many seconds ahead (or behind), for so long; then it is set right.
 
         What was parked while it was ahead waits for a time that is still to come: the drain lets it come."""
         began_s = time.monotonic()
-        for ahead_s in (by_s, 0):
+        before_s = 0
+        for ahead_s, for_s in (*places, (0, 0.0)):
             self._set_clock(ahead_s)
-            if abs(by_s) > DEDUPE_WINDOW_S:  # one of the two is a jump ahead, beyond what the store remembers
+            if ahead_s - before_s > DEDUPE_WINDOW_S:
                 self.forgotten = len(self.provider.messages)
-            if ahead_s:
-                await asyncio.sleep(for_s)
+            before_s = ahead_s
+            await asyncio.sleep(for_s)
         self.spans_s.append((began_s, time.monotonic()))
 
     # --- the end

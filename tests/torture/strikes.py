@@ -21,7 +21,10 @@ from tests.torture.world import SUBSCRIBERS, children
 PAUSE_S = (0.5, 2.0)
 """Between two strikes."""
 
-JUMPS_S = (1, -1, HOUR_S, -HOUR_S, 365 * 24 * HOUR_S, -365 * 24 * HOUR_S)
+JUMPS_S = (365 * 24 * HOUR_S, HOUR_S, 1)
+"""In turns, so that each act has the longest."""
+AHEAD_S, BEHIND_S = 6.0, 2.0
+"""How long the clock stays there: ahead until all ages were looked at, which is done every five seconds."""
 
 ARMED = (
     "commit.before=kill@{n}",
@@ -173,10 +176,11 @@ async def lose_replies(act: Act) -> None:
 
 
 async def set_clock(act: Act) -> None:
-    """The clock jumps, for gateway and store: by a second, an hour or a year, there and back."""
+    """The clock jumps, for gateway and store, by a second, an hour or a year: ahead and back, or back and ahead."""
     if act.gateway.env["GATEWAY_FAULTS"]:  # one that starts in another year can but believe it
         await kill_gateway(act)
-    await act.jump(act.chance.choice(JUMPS_S), act.chance.uniform(1, 4))
+    by_s = JUMPS_S[(act.strikes[CLOCK] - 1) % len(JUMPS_S)]
+    await act.jump(act.chance.sample([(by_s, AHEAD_S), (-by_s, BEHIND_S)], 2))
     await act.normal_again()
 
 
