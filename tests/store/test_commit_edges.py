@@ -16,7 +16,8 @@ from tests.support.stores import StoreServer
 async def state(partition: Partition) -> dict[str, int]:
     """The partition's counters."""
     flat = await partition.store.call("HGETALL", partition.keys.state)
-    return {name.decode(): int(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    return {name.decode(): int(value) for name, value in pairs if not name.startswith(b"l:")}
 
 
 def test_a_batch_leaves_its_counts_and_nothing_else(server: StoreServer) -> None:
@@ -53,6 +54,8 @@ def test_a_batch_leaves_its_counts_and_nothing_else(server: StoreServer) -> None
                 "e:two:duplicate": 1,
                 "e:two:produced": 2,
             }
+            came = await store.call("HMGET", partition.keys.state, "l:one", "l:two")
+            assert came == [b"2026-02-03T12:00:00.000Z"] * 2, "when the latest of each source came"
 
     asyncio.run(check())
 
@@ -227,5 +230,24 @@ def test_an_answer_that_does_not_fit_is_a_defect_and_no_success(server: StoreSer
             await store.call("SET", committer, "2:7,8")
             with pytest.raises(BatchRefused, match="a batch of 1 events was answered with 2 numbers"):
                 await partition.commit(event("b"), number=2)
+
+    asyncio.run(check())
+
+
+def test_what_went_in_first_of_all_before_a_refusal_is_counted(server: StoreServer) -> None:
+    """One event on an empty store, then one that the server refuses; one duplicate, then one that the log refuses."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            with pytest.raises(BatchRefused, match="invalid expire"):
+                await partition.commit(event("a"), event("b", seen_ttl_s=0))
+            counted = await state(partition)
+            assert (counted["seq"], counted[f"e:{SOURCE}:logged"], counted[f"e:{SOURCE}:produced"]) == (1, 1, 1)
+            await store.call("XADD", partition.keys.log, "3-5", "e", "{}", "r", "{}")
+            with pytest.raises(StoreUnavailable, match="the log refused entry 2: "):
+                await partition.commit(event("a"), event("b"))
+            counted = await state(partition)
+            assert (counted["seq"], counted[f"e:{SOURCE}:duplicate"], counted[f"e:{SOURCE}:produced"]) == (1, 1, 2)
 
     asyncio.run(check())
