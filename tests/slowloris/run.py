@@ -1,12 +1,14 @@
 """One run: honest senders alone, then beside each attack."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +28,7 @@ OWN_FILES = 8
 """That a gateway may open for itself meanwhile."""
 
 OWN = "our own client"
+FLOOR = "our own client, at another process"
 NOISE_S = 0.002
 """Below this a p99 is the machine's, not ours: twice of nearly nothing says nothing."""
 
@@ -51,6 +54,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How long our own attackers go on, if nobody ends them."""
     limits: str = ""
     """More lines under ``[gateway]``."""
+    is_quiet: bool = False
+    """Nothing else runs here: attackers, who have machines of their own, get only what the others leave them. With
+    ``nice`` alone the scheduler may let an attacker go on for 3 ms while the gateway waits."""
+    floor: bool = False
+    """Also our own client against another process (``sink``)."""
     tools: bool = False
     """Also slowhttptest, where it is installed."""
 
@@ -99,6 +107,11 @@ async def run(
                 say(f"beside {name}")
                 phases.append(await _phase(gateway, senders, name, argv))
                 alone.append(await senders.beside(asyncio.sleep(plan.alone_s)))
+            if plan.floor:
+                say(f"beside {FLOOR}")
+                async with _sink() as port:
+                    phases.append(await _phase(gateway, senders, FLOOR, _own(port, plan)))
+                alone.append(await senders.beside(asyncio.sleep(plan.alone_s)))
         # A machine that others use is not the same at the end as it was at the beginning: neighbours are compared.
         for phase, (before, after) in zip(phases, pairwise(alone), strict=True):
             phase.alone_p99_s = max(before.p99_s, after.p99_s)
@@ -108,12 +121,31 @@ async def run(
         await asyncio.to_thread(gateway.close)
 
 
+def _behind(plan: Plan) -> list[str]:
+    return ["chrt", "--idle", "0"] if plan.is_quiet and shutil.which("chrt") else ["nice"]
+
+
+def _own(port: int, plan: Plan) -> list[str]:
+    attack = ["-m", "tests.slowloris.attack", f"{port}", f"{plan.connections}", f"{plan.patience_s}"]
+    return [*_behind(plan), sys.executable, *attack]
+
+
+@contextlib.asynccontextmanager
+async def _sink() -> AsyncIterator[int]:
+    child = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.slowloris.sink", stdout=PIPE)
+    try:
+        assert child.stdout is not None
+        yield int(await child.stdout.readline())
+    finally:
+        child.kill()
+        await child.wait()
+
+
 def _attacks(gateway: GatewayProcess, plan: Plan) -> dict[str, list[str]]:
-    number = f"{plan.connections}"
-    own = [sys.executable, "-m", "tests.slowloris.attack", f"{gateway.port}", number, f"{plan.patience_s}"]
-    attacks = {OWN: own}
+    attacks = {OWN: _own(gateway.port, plan)}
     if plan.tools and (tool := shutil.which("slowhttptest")):
-        slow = ["nice", tool, "-c", number, "-r", number, "-i", "1", "-l", "14", "-p", "2"]
+        number = f"{plan.connections}"
+        slow = [*_behind(plan), tool, "-c", number, "-r", number, "-i", "1", "-l", "14", "-p", "2"]
         target = ["-u", f"{gateway.url}/in/honest"]
         attacks["slowhttptest: heads"] = [*slow, "-H", *target]
         attacks["slowhttptest: bodies"] = [*slow, "-B", "-s", "100000", *target]
@@ -134,9 +166,7 @@ async def _phase(gateway: GatewayProcess, senders: Honest, name: str, argv: list
 
     async def attack() -> bytes:
         watching = asyncio.create_task(watch())
-        child = await asyncio.create_subprocess_exec(
-            *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-        )
+        child = await asyncio.create_subprocess_exec(*argv, stdout=PIPE, stderr=asyncio.subprocess.DEVNULL)
         try:
             output, _ = await child.communicate()
         finally:
@@ -158,7 +188,7 @@ async def _phase(gateway: GatewayProcess, senders: Honest, name: str, argv: list
         await asyncio.sleep(0.1)
     freed_s = time.monotonic() - ended_s
     kept: dict[str, Kept] = {}
-    if name == OWN:
+    if name in (OWN, FLOOR):
         kept = msgspec.convert(json.loads(output), dict[str, Kept])
         freed_s = max(freed_s, *[each.longest_s for each in kept.values()])
     return Phase(
