@@ -10,11 +10,9 @@ from gateway.delivery.breaker import BreakerState
 from gateway.errors import NotDurable
 from gateway.operate.absence import spool_status
 from gateway.operate.amounts import duration
-from gateway.operate.paging import size_of
 from gateway.operate.problems import find_troubles
 from gateway.operate.processes import Processes
 from gateway.operate.replay_items import read_replays
-from gateway.operate.search import newest
 from gateway.operate.sight import Sight
 from gateway.operate.troubles import does, summed_troubles
 from gateway.operate.views import (
@@ -34,34 +32,21 @@ from gateway.store.control import GONE
 from gateway.store.ledger import Account, SourceAccount, Subscriber, make_ledger
 from schemas.timestamps import format_ms
 
-NEWEST = 200
-NEWEST_BYTES = 256 * 1024
-"""Log entries a partition, and bytes of them, in which the latest event of each source is looked for."""
-
 BEHIND_S = 10.0
 """An unread event older than this is more than the ordinary way takes."""
 
-
-class _Head(msgspec.Struct, frozen=True, gc=False):
-    source: str
-    received_at: str
-
-
-_decode_head = msgspec.json.Decoder(_Head).decode
 decode_breaker = msgspec.json.Decoder(BreakerState).decode
 
 
 async def read_status(sight: Sight, *, summed: bool = False) -> Status:
     """Ask the store everything. Raises ``StoreUnavailable``.
 
-    ``summed``: without what costs more than numbers, which is the causes of dead letters and of kept requests, and when
-    a source's latest event came.
+    ``summed``: without what costs more than numbers, which is the causes of dead letters and of kept requests.
     """
     folder = await sight.spooled()
     accounts = await sight.accounts(folder.batches)
     remembered = await AlertBook(sight.store, sight.keys[0]).read()
-    latest, server, memory, time, *leases = await asyncio.gather(
-        _nothing() if summed else _latest(sight),
+    server, memory, time, *leases = await asyncio.gather(
         sight.store.info("server"),
         sight.store.info("memory"),
         sight.store.call("TIME"),  # leases run by the store's clock, which need not be ours
@@ -79,7 +64,7 @@ async def read_status(sight: Sight, *, summed: bool = False) -> Status:
     processes = await sight.processes()
     subscribers = await read_subscribers(sight, accounts, names, delivering=delivering, processes=processes)
     ledger = make_ledger(accounts, sight.wall_ms())
-    sources = _sources(sight, accounts, latest, remembered)
+    sources = _sources(sight, accounts, remembered)
     alerts = _alerts(sight, remembered)
     replays = await read_replays(sight)
     numbers = (ledger, sources, subscribers, store, alerts, replays)
@@ -118,27 +103,7 @@ async def read_subscribers(
     return found
 
 
-async def _nothing() -> dict[str, str]:
-    return {}
-
-
-async def _latest(sight: Sight) -> dict[str, str]:
-    """When the newest event of each source came, among the newest log entries."""
-    found: dict[str, str] = {}
-    for log in sight.logs:
-        seen_bytes = 0
-        async for entry in newest(log, NEWEST):
-            head = _decode_head(entry.event_json)
-            found[head.source] = max(found.get(head.source, ""), head.received_at)
-            seen_bytes += size_of(entry)
-            if seen_bytes > NEWEST_BYTES:
-                break
-    return found
-
-
-def _sources(
-    sight: Sight, accounts: Sequence[Account], latest: dict[str, str], remembered: Remembered
-) -> list[SourceStatus]:
+def _sources(sight: Sight, accounts: Sequence[Account], remembered: Remembered) -> list[SourceStatus]:
     totals: dict[str, SourceAccount] = {name: SourceAccount() for name in sight.config.sources}
     for account in accounts:
         for name, part in account.sources.items():
@@ -157,7 +122,7 @@ def _sources(
                 adapter=settings.adapter if settings else None,
                 configured=settings is not None,
                 broken=settings.broken if settings else None,
-                last_event_at=latest.get(name),
+                last_event_at=max((account.latest.get(name, "") for account in accounts), default="") or None,
                 last_heard_at=format_ms(heard.at_ms) if heard else None,
                 silent=bool(heard and every_s and sight.wall_ms() - heard.at_ms > every_s * 1000),
                 account=total,

@@ -34,7 +34,7 @@ class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
     configured: bool
     broken: Annotated[str | None, Meta(description="Why every request is answered 503; null if all is well.")]
     last_event_at: Annotated[
-        When | None, Meta(description="When its latest event came, as far as the newest log entries tell.")
+        When | None, Meta(description="When its latest event came, also if the log no longer holds it.")
     ]
     last_heard_at: Annotated[
         When | None,

@@ -19,7 +19,8 @@ key                                written   what
                                    lease,    ``log_bytes`` ``trimmed`` (entries trimmed so far)
                                    trim      ``rejected_bytes``; lease: ``owner`` ``epoch`` ``lease_until_ms``;
                                              ledger: ``q:<source>:<accepted|ignored|quarantined|rejected>`` and
-                                             ``e:<source>:<produced|logged|duplicate>``; in the first
+                                             ``e:<source>:<produced|logged|duplicate>``; ``l:<source>``
+                                             (``received_at`` of its latest event here); in the first
                                              partition ``subscribers_version``, counted up with ``subscribers``, and
                                              ``migrator`` ``migrator_until_ms`` while the format is changed
 ``{0}:subscribers``                API       hash: name → JSON of the settings as written, of subscribers made through

@@ -80,6 +80,8 @@ class Account(msgspec.Struct, kw_only=True):
     trimmed: int
     log_bytes: int
     quarantined_now: int
+    latest: dict[str, str] = {}
+    """Source → when its latest event here came, as the event says it. It outlives the event."""
     sources: dict[str, SourceAccount]
     subscribers: dict[str, "SubscriberAccount"]
 
@@ -151,8 +153,11 @@ async def read_account(store: Store, keys: Keys, names: Iterable[str], spooled: 
     newest = {name: int(last or 0) for name, last in zip(committers, numbers, strict=True)}
     state = _fields(state_pairs)
     sources: dict[str, SourceAccount] = {}
+    latest: dict[str, str] = {}
     for field, value in state.items():
         letter, _, rest = field.partition(":")
+        if letter == "l":
+            latest[rest] = value
         if letter not in ("q", "e") or not rest:
             continue
         source, _, term = rest.rpartition(":")
@@ -170,6 +175,7 @@ async def read_account(store: Store, keys: Keys, names: Iterable[str], spooled: 
         trimmed=int(state.get("trimmed", 0)),
         log_bytes=int(state.get("log_bytes", 0)),
         quarantined_now=quarantined_now,
+        latest=latest,
         sources=sources,
         subscribers={name: _subscriber(reply) for name, reply in zip(ordered, subs, strict=True)},
     )

@@ -81,6 +81,23 @@ def test_status_says_what_waits_since_when_and_until_when(store_settings: StoreS
     asyncio.run(run())
 
 
+def test_the_latest_event_of_a_quiet_source_is_known_whatever_others_brought(store_settings: StoreSettings) -> None:
+    """Behind hundreds of events of another source, and after the log has let it go; a source without one has none."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            await at.log_event(0)
+            for number in range(1, 260):
+                await at.log_event(number, source="busy")
+            await at.store.call("XDEL", at.keys[0].log, "1-0")
+            latest = {
+                each["name"]: each["last_event_at"] for each in (await at.reader.get("/api/status")).json()["sources"]
+            }
+            assert latest == {"enviaai-br": "2026-02-03T11:59:00.000Z", "busy": "2026-02-03T11:59:02.590Z"}
+
+    asyncio.run(run())
+
+
 def test_a_store_that_is_away_is_a_503_with_retry_after(store_settings: StoreSettings) -> None:
     """The API's answer while the store is away is the same problem as the intake's, and not a bare 500."""
 

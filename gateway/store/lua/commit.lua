@@ -58,12 +58,15 @@ if ARGV[shelves] ~= '0' then redis.call('XLEN', KEYS[4]) end
 if ARGV[shelves + 1 + 2 * tonumber(ARGV[shelves])] ~= '0' then redis.call('XLEN', KEYS[5]) end
 
 local seq = tonumber(redis.call('HGET', state, 'seq') or '0')
-local logged, duplicate, bytes = {}, {}, 0
+local logged, duplicate, latest, bytes = {}, {}, {}, 0
 for i = 1, n_sources do logged[i], duplicate[i] = 0, 0 end
 
 local function finish()
   for i = 1, n_sources do
     if logged[i] > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':logged', logged[i]) end
+    -- When its latest event came; before that field is nothing of the provider's.
+    local came = latest[i] and string.match(latest[i], '"received_at":"([^"]+)"')
+    if came then redis.call('HSET', state, 'l:' .. sources[i], came) end
     if duplicate[i] > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':duplicate', duplicate[i]) end
     local produced = logged[i] + duplicate[i]
     if produced > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':produced', produced) end
@@ -91,6 +94,7 @@ for i = 6, #KEYS do
     seq = seq + 1
     bytes = bytes + #ARGV[at + 2] + #ARGV[at + 3]
     logged[source] = logged[source] + 1
+    latest[source] = ARGV[at + 2]
     reply[#reply + 1] = string.format('%.0f', seq)
   else
     duplicate[source] = duplicate[source] + 1
