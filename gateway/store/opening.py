@@ -56,7 +56,8 @@ async def open_partitions(
                 raise StoreMismatch(
                     f"the store was first used with {field} = {known.decode()}, not {value}; "
                     + (
-                        f"write partitions = {known.decode()} under [store], or use an empty store"
+                        f"write partitions = {known.decode()} under [store], or move to an empty store: README, "
+                        "Another number of partitions"
                         if field == "partitions"
                         else f"use {await _who_reads(store, keys[0])}, or an empty store"
                     )
