@@ -126,7 +126,7 @@ def test_a_part_of_what_is_not_synced_may_stay(disk: Disk) -> None:
 
 
 def served(disk: Disk, monkeypatch: pytest.MonkeyPatch, fsync: str, *, write: int) -> int:
-    """Start the embedded store on the disk, count its keys, add some; then it is killed."""
+    """Start the embedded store on the disk, count its keys, add some; then it is killed at once."""
     for name, value in disk.env.items():
         monkeypatch.setenv(name, value)
 
@@ -139,6 +139,8 @@ def served(disk: Disk, monkeypatch: pytest.MonkeyPatch, fsync: str, *, write: in
                 found = int(client.dbsize())
                 for number in range(write):
                     client.set(f"key-{number}", "acknowledged")
+                assert store.child is not None
+                store.child.kill()  # first: until all processes are found, ``everysec`` may have synced
             return found
         finally:
             kill_all(disk.undo)
@@ -156,11 +158,18 @@ def test_a_store_that_fsyncs_always_keeps_all(
 ) -> None:
     """Everything acknowledged under our own setting is there after a power cut, on a directory that was new.
 
-    The control: under ``everysec`` some of it is not."""
-    assert served(disk, monkeypatch, fsync, write=WRITES) == 0
-    disk.cut()
-    found = served(disk, monkeypatch, "always", write=0)
-    assert (found == WRITES) is whole, found
+    The control: under ``everysec`` some of it is not; a cut just after the second is up takes nothing, so it has more
+    than one try."""
+    for _ in range(1 if whole else 5):
+        assert served(disk, monkeypatch, fsync, write=WRITES) == 0
+        disk.cut()
+        found = served(disk, monkeypatch, "always", write=0)
+        if (found == WRITES) is whole:
+            return
+        for folder in (disk.disk / "data", disk.undo):
+            shutil.rmtree(folder)
+        disk.undo.mkdir()
+    pytest.fail(f"{found} of {WRITES} were there")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +193,7 @@ def test_a_new_data_directory_outlives_a_power_cut(disk: Disk, make: str, left: 
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)  # a bound for hopeless runs
 def test_nothing_acknowledged_is_lost_in_a_power_cut() -> None:
     """A cut under load: everything answered 200 is in the log once and was delivered, and the account adds up."""
     found = run(cuts=1, rate=200, seed=5, fsync="always", say=lambda _: None)
