@@ -1,9 +1,6 @@
 """Counts of rejected requests: none is counted twice, whatever became of the batch it went with, and few get lost."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,56 +10,12 @@ from gateway.intake import committer as committer_module
 from gateway.intake import notes as notes_module
 from gateway.intake.committer import Committer
 from gateway.intake.notes import Doubt, Notes
-from tests.intake.drained import Process, until
-from tests.store.partition import SOURCE, Partition, event, kept
-from tests.support.proxy import Proxy, proxied
+from tests.intake.committing import Room, room
+from tests.intake.drained import until
+from tests.store.partition import SOURCE, kept
 from tests.support.stores import StoreServer
 
 REJECTED = (SOURCE, "rejected")
-ACCEPTED = (SOURCE, "accepted")
-
-
-class Room:
-    """A committer before a proxied store, with a spool, and a clock that may be set forward."""
-
-    def __init__(self, process: Process, partition: Partition, proxy: Proxy) -> None:
-        self.process = process
-        self.spool = process.spool
-        self.partition = partition
-        self.proxy = proxy
-        self.ahead_s = 0.0
-        self.committer = Committer(process.log, monotonic=lambda: time.monotonic() + self.ahead_s, spool=process.spool)
-
-    async def ask(self, name: str) -> list[int]:
-        """A request with this event."""
-        return await self.committer.submit([event(name)], count=ACCEPTED)
-
-    async def rejected(self) -> int:
-        """How many the store has counted."""
-        return (await self.partition.ledger()).requests.rejected
-
-
-@asynccontextmanager
-async def room(server: StoreServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
-    """Closed at the end."""
-    monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.1)
-    async with (
-        proxied(server.socket) as proxy,
-        server.store(url=proxy.url) as store,
-        server.store() as direct,
-    ):
-        process = Process("0", folder, store)
-        await process.spool.open()
-        process.spool.store_is_open, process.spool.must_wait = True, False
-        made = Room(process, Partition(direct), proxy)
-        made.committer.start()
-        try:
-            yield made
-        finally:
-            proxy.passing.set()
-            await made.committer.close()
-            await process.drainer.stop()
-            await process.spool.close()
 
 
 async def given_up(made: Room, *, is_in: bool) -> None:
@@ -89,7 +42,7 @@ def test_what_went_with_a_batch_that_was_given_up_is_counted_once(
     """It was in and its reply lost, or it was not; the next batch goes to the store, or through the spool."""
 
     async def check() -> None:
-        async with room(valkey, tmp_path, monkeypatch) as made:
+        async with room(valkey, tmp_path) as made:
             await given_up(made, is_in=is_in)
             assert await made.rejected() == (3 if is_in else 0)
             made.committer.note(*REJECTED)  # waits behind the doubt
@@ -119,7 +72,7 @@ def test_without_the_doubt_it_is_counted_twice(
     monkeypatch.setattr(Notes, "failed", again)
 
     async def check() -> None:
-        async with room(valkey, tmp_path, monkeypatch) as made:
+        async with room(valkey, tmp_path) as made:
             await given_up(made, is_in=True)
             await made.ask("c")
             assert await made.rejected() == 6
@@ -133,7 +86,7 @@ def test_at_a_stop_everything_goes_also_what_waits_behind_a_doubt(
     """The doubtful first, then the rest."""
 
     async def check() -> None:
-        async with room(valkey, tmp_path, monkeypatch) as made:
+        async with room(valkey, tmp_path) as made:
             await given_up(made, is_in=True)
             made.committer.note(*REJECTED)
             await made.committer.close()
@@ -157,7 +110,7 @@ def test_counts_alone_go_to_the_spool_now_and_then(
     monkeypatch.setattr(Committer, "_may_spool_notes", watched)
 
     async def check() -> None:
-        async with room(valkey, tmp_path, monkeypatch) as made:
+        async with room(valkey, tmp_path) as made:
             made.spool.must_wait = True
             for round_ in (1, 2):
                 for _ in range(100):
