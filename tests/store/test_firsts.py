@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,9 @@ async def with_events(store: Store, number: int) -> Subscriber:
 
 async def find(subscriber: Subscriber, seq: int) -> First | None:
     """What the store remembers of one event."""
-    return firsts.found(seq, await subscriber.partition.store.many(lookups(subscriber.keys, seq)))
+    answers = await subscriber.partition.store.many(lookups(subscriber.keys, seq))
+    assert all(len(records) <= 1 for records in answers), "one record says it all"
+    return firsts.found(seq, answers)
 
 
 async def kept(subscriber: Subscriber) -> list[list[int]]:
@@ -57,6 +60,12 @@ def test_a_record_gives_back_what_it_was_made_of(given_: list[First]) -> None:
     """Whatever the numbers: clocks are set back, and between two events there may be many others."""
     record = pack(given_)
     assert (unpack(record) if given_ else record) == (given_ or b"")
+
+
+def test_what_is_no_record_is_not_taken_for_one() -> None:
+    """Each attempt is four numbers, and no number is left over."""
+    with pytest.raises(ValueError, match="shorter"):
+        unpack(msgspec.msgpack.encode([1, NOW_MS, 7, 4, 1, 0, 7]))
 
 
 def test_attempts_that_follow_closely_take_four_bytes_each() -> None:
@@ -121,12 +130,11 @@ def test_a_full_stream_takes_the_place_of_the_one_before(server: StoreServer, mo
     asyncio.run(check())
 
 
-@pytest.mark.parametrize("events", [1, 256])
+@pytest.mark.parametrize(("events", "cap_bytes"), [(1, 16 * 1024), (256, 64 * 1024)])
 def test_the_bound_is_about_what_the_store_holds(
-    server: StoreServer, monkeypatch: pytest.MonkeyPatch, events: int
+    server: StoreServer, monkeypatch: pytest.MonkeyPatch, events: int, cap_bytes: int
 ) -> None:
     """Of large records as of small ones; the stores round up, by four tenths at most."""
-    cap_bytes = 64 * 1024
     monkeypatch.setattr(parked, "FIRSTS_BYTES", cap_bytes)
 
     async def check() -> None:
