@@ -24,7 +24,8 @@ after the last of it. Many senders look for an answer only when they have sent e
 closed before makes of the 413 a broken pipe, which they retry."""
 
 MAX_ARRIVING_BYTES = 64 * 1024 * 1024
-"""Of bodies that came in part, all together. A source may use as much of it as is free."""
+"""Of bodies that came in part, all together. A source may use as much of it as is free. The last bytes of each, fewer
+than ``wire.WAKE_BYTES``, still wait in its connection and are not counted."""
 
 
 class Arriving(msgspec.Struct):

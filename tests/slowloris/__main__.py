@@ -5,6 +5,9 @@ Beside them honest senders send 200 requests a second. Wrong is: an honest reque
 theirs above twice of what it is alone, right before or after; a connection kept longer than 15 s; more memory than 8
 MiB and 12 KiB for each connection. Where ``slowhttptest`` is installed it attacks as well.
 
+On two cores attackers, honest senders, gateway and store wait for each other. ``--floor`` attacks another process as
+well: what honest ones notice of that is the machine's part. A p99 over its bound is wrong only with ``--strict``.
+
 ``--without headers`` and ``--without bodies`` are the controls: with that deadline put off, the run must find
 connections kept.
 """
