@@ -18,11 +18,14 @@ from gateway.config import Config, Origin, SubscriberSettings
 from gateway.config_file.written import Read
 from gateway.errors import StoreError
 from gateway.problems import Mistake
-from gateway.store.subscribers import StoredSubscribers
+from gateway.store.subscribers import FORGETTING, StoredSubscribers
 
 log = structlog.get_logger("gateway.delivery")
 
 LOOK_S = 1.0
+
+PATIENT_LOOKS = 5
+"""Whoever was told to forget a subscriber does it within two looks; after this many somebody else does."""
 
 ReadWritten = Callable[[str, Mapping[str, Any]], Read]
 """Name and JSON object → settings (``config_file/written.py``, with this process's folders and environment)."""
@@ -62,6 +65,8 @@ class Roster:
         self._changed = changed
         self._config = config
         self._written: dict[str, bytes] = {}
+        self.forgetting: dict[str, int] = {}
+        """Name of a subscriber that is being forgotten → looks that saw it so."""
         self._version = -1
         self._in_force: tuple[SubscriberSettings, ...] | None = None
         self._lock = asyncio.Lock()
@@ -86,6 +91,7 @@ class Roster:
             if await self._stored.version() != self._version:
                 written = await self._stored.read()
                 self._written, self._version = written.settings, written.version
+                self.forgetting = {name: self.forgetting.get(name, 0) for name in written.forgetting}
                 self._gather()
             await self._go_on()
 
@@ -102,6 +108,19 @@ class Roster:
             await asyncio.sleep(LOOK_S)
             with contextlib.suppress(StoreError):  # the next look repeats what was not done
                 await self.refresh()
+                await self._forget_on()
+
+    async def _forget_on(self) -> None:
+        """Go on where a process that forgot a subscriber was killed; one that the file names by now is kept."""
+        for name in list(self.forgetting):
+            if name not in self.forgetting:  # a refresh in between saw that it was done
+                continue
+            self.forgetting[name] += 1
+            if name in self._config.subscribers:
+                await self._stored.swap(name, FORGETTING, None, None)
+            elif self.forgetting[name] > PATIENT_LOOKS:
+                log.info("delivery.forgotten", subscriber=name, why="who began it did not end it")
+                await self._stored.forget(name)
 
     def _gather(self) -> None:
         """The list anew, from the file and from what was read of the store."""

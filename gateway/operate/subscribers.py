@@ -16,7 +16,7 @@ from gateway import problems
 from gateway.config import Origin
 from gateway.config_file.values import NAME
 from gateway.delivery.roster import LOOK_S, Member, ReadWritten, Roster
-from gateway.operate.changes import Actor, change_of, differences, tell
+from gateway.operate.changes import Actor, change_of, differences
 from gateway.operate.refusals import Refused, none_called
 from gateway.operate.secret_files import new_whsec, remove_secrets, write_secret
 from gateway.operate.sight import Sight
@@ -27,7 +27,7 @@ from gateway.problems import Mistake
 from gateway.store.changes import Change
 from gateway.store.control import Control
 from gateway.store.ledger import subscribers_of
-from gateway.store.subscribers import StoredSubscribers
+from gateway.store.subscribers import FORGETTING, StoredSubscribers
 
 log = structlog.get_logger("gateway.operate")
 
@@ -80,6 +80,8 @@ class Subscribers:
         await self._roster.refresh()
         if name in self._roster.members:
             raise Refused(problems.CONFLICT, f"there is a subscriber {name}{_defined_in(self._roster.members[name])}")
+        if name in self._roster.forgetting:
+            raise Refused(problems.CONFLICT, f"{name} is being forgotten; try again in a few seconds")
         if sum(each.origin == "api" for each in self._roster.members.values()) >= MOST:
             raise Refused(problems.CONFLICT, f"there are {MOST} subscribers made through the API; delete one first")
         return await self._write(name, None, written, who, "subscriber.create")
@@ -106,11 +108,13 @@ class Subscribers:
             before={**item.settings, "pending": item.pending, "dead": item.dead},
             after={"forgotten": forget},
         )
+        after = FORGETTING if forget else None
         if item.origin == "none":
-            await tell(self._sight, change)
+            await self._swap(name, FORGETTING if name in self._roster.forgetting else None, after, change)
+            await self._roster.refresh()
         else:
             member = await self._of_api(name)
-            await self._swap(name, member.stored, None, change)
+            await self._swap(name, member.stored, after, change)
             await self._roster.refresh()
             assert member.stored is not None
             remove_secrets(self._data_dir, name, msgspec.json.decode(member.stored).get("secrets"))

@@ -24,7 +24,8 @@ key                                written   what
                                              partition ``subscribers_version``, counted up with ``subscribers``, and
                                              ``migrator`` ``migrator_until_ms`` while the format is changed
 ``{0}:subscribers``                API       hash: name → JSON of the settings as written, of subscribers made through
-                                             the API; secrets by reference only. In the first partition alone
+                                             the API, or ``FORGETTING``; secrets by reference only. In the first
+                                             partition alone
 ``{0}:versions``                   opening   hash: version of the gateway → when it last opened the store, in ms. In the
                                              first partition alone
 ``{n}:log``                        commit    the log; trimmed by trim
@@ -77,7 +78,7 @@ key                                written   what
 
 Quarantine and rejected hold bodies as they came and may hold secrets: for operators only, never forwarded.
 
-A subscriber that was deleted leaves its keys behind, unless it is to be forgotten: then they go at once.
+A subscriber that was deleted leaves its keys behind, unless it is to be forgotten: then they go, whoever is killed.
 
 What ends: ``seen`` and ``committer`` by expiry, ``log`` by retention and never before every subscriber is done with an
 entry, ``quarantine`` by retention or an operator, ``rejected`` by its cap.

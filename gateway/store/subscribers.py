@@ -1,6 +1,9 @@
 """Subscribers made through the API: their settings as they were written, and a version that counts the changes.
 
 They live in partition 0. No secret is in them, only references (``config_file/written.py`` sees to that).
+
+To forget one takes several steps, one a partition. Until all are done ``FORGETTING`` stands in place of its settings:
+whoever sees it there for long goes on with it, since the process that began may have been killed.
 """
 
 from collections.abc import Sequence
@@ -11,6 +14,8 @@ from gateway.store.changes import KEPT, Change, encode
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 
+FORGETTING = b'{"forget":true}'
+
 
 class Written(msgspec.Struct, frozen=True):
     """All of them, at one version."""
@@ -18,6 +23,8 @@ class Written(msgspec.Struct, frozen=True):
     version: int
     settings: dict[str, bytes]
     """Name → JSON of the settings as written."""
+    forgetting: frozenset[str]
+    """Names of those that are being forgotten."""
 
 
 class StoredSubscribers:
@@ -36,31 +43,34 @@ class StoredSubscribers:
         """All of them. A change in between shows in the settings before it shows in the version, never the reverse."""
         version = await self.version()
         pairs = await self._store.call("HGETALL", self._keys[0].subscribers)
-        names = [name.decode() for name in pairs[::2]]
-        return Written(version, dict(zip(names, pairs[1::2], strict=True)))
+        settings = {name.decode(): value for name, value in zip(pairs[::2], pairs[1::2], strict=True)}
+        forgetting = frozenset(name for name, value in settings.items() if value == FORGETTING)
+        return Written(version, {name: settings[name] for name in settings.keys() - forgetting}, forgetting)
 
     async def get(self, name: str) -> bytes | None:
         """The settings of one."""
         found: bytes | None = await self._store.call("HGET", self._keys[0].subscribers, name)
         return found
 
-    async def swap(self, name: str, before: bytes | None, after: bytes | None, change: Change) -> bool:
+    async def swap(self, name: str, before: bytes | None, after: bytes | None, change: Change | None) -> bool:
         """Replace ``before`` by ``after``, with the entry that tells of it; ``None`` stands for "there is none".
 
         False if somebody else was faster; then nothing is told.
         """
         keys = [self._keys[0].state, self._keys[0].subscribers, self._keys[0].changes]
-        args = [name, before or b"", after or b"", encode(change), KEPT]
+        args = [name, before or b"", after or b"", encode(change) if change else b"", KEPT]
         done, _ = await self._store.script("subscribers", keys, args)
         return bool(done)
 
     async def forget(self, name: str) -> bool:
-        """Remove what every partition knows of a subscriber: cursor, counts, what waited. True if there was anything.
+        """Remove what every partition knows of a subscriber: cursor, counts, what waited; last that it is to be done.
 
-        Nothing may deliver to it any more: a lane that still ran would make the cursor anew.
+        True if there was anything. Nothing may deliver to it any more: a lane that still ran would make the cursor
+        anew.
         """
         found = 0
         for keys in self._keys:
             each = keys.subscriber(name)
             found += await self._store.script("forget", [keys.subs, *each.all], [name, each.key_prefix])
+        await self.swap(name, FORGETTING, None, None)
         return found > 0

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Never
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.app import Gateway
 from gateway.config import load
+from gateway.delivery import roster
 from gateway.store.changes import Change
 from gateway.store.parked import SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
@@ -133,5 +134,41 @@ def test_another_process_learns_of_a_change_by_itself(tmp_path: Path) -> None:
             await delivered(at, "two", 6)
             cursor = await SubscriberStore(store, at.gateway.keys[1], "two").subscribe(0, 1)
             assert not cursor.new
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("named_by_file", [False, True])
+def test_what_was_to_be_forgotten_is_forgotten_though_its_process_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named_by_file: bool
+) -> None:
+    """The next gateway goes on by itself, and nothing of it is left; one that the file names by now is kept."""
+
+    async def run() -> None:
+        monkeypatch.setattr(roster, "LOOK_S", 0.05)
+        given = settings(9, retry=["1h"])
+        async with staff(tmp_path, {}, partitions=2) as at:
+            await at.operator.post(URL, json={"name": "crm", **given, "secrets": None})
+            await at.log()
+
+            async def killed(name: str) -> Never:
+                raise RuntimeError(f"killed before anything of {name} was forgotten")
+
+            at.gateway.subscribers._stored.forget = killed  # type: ignore[method-assign]  # for this process alone
+            assert (await at.operator.delete(f"{URL}/crm?forget=true")).status_code == 503
+            answer = await at.operator.post(URL, json={"name": "crm", **given, "secrets": None})
+            assert (answer.status_code, "is being forgotten" in answer.text) == (409, True)
+        async with staff(tmp_path, {"crm": given} if named_by_file else {}, partitions=2) as at:
+            store, keys = at.gateway.store, at.gateway.keys
+
+            async def done() -> bool:
+                return not await store.call("EXISTS", keys[0].subscribers)
+
+            await until(done)
+            left = {key for each in keys for key in await store.call("KEYS", f"{each.subscriber('crm').sub}*")}
+            assert bool(left) is named_by_file
+            assert [name for each in keys for name in await store.call("SMEMBERS", each.subs)] == [b"crm"] * (
+                2 * named_by_file
+            )
 
     asyncio.run(run())

@@ -3,7 +3,7 @@
 --
 -- KEYS  1 state   2 subscribers   3 changes
 -- ARGV  1 name   2 settings as the caller knows them, '' for none   3 settings as they shall be, '' for none
---       4 the entry for changes   5 how many entries are kept
+--       4 the entry for changes, '' for none   5 how many entries are kept
 --
 -- Each change counts the version up, which is how other processes notice it.
 --
@@ -16,5 +16,5 @@ if ARGV[3] == '' then
 else
   redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
 end
-redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[5], '*', 'c', ARGV[4])
+if ARGV[4] ~= '' then redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[5], '*', 'c', ARGV[4]) end
 return {1, redis.call('HINCRBY', KEYS[1], 'subscribers_version', 1)}
