@@ -67,9 +67,7 @@ def test_what_the_store_does_not_take_goes_to_the_spool_as_it_is(
     asyncio.run(check())
 
 
-def test_as_long_as_something_waits_there_the_store_is_not_asked(
-    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_as_long_as_something_waits_there_the_store_is_not_asked(valkey: StoreServer, tmp_path: Path) -> None:
     """Each goes behind it, after it has let the drainer get ahead; and then back to the store."""
     paced: list[int] = []
 
@@ -94,9 +92,7 @@ def test_as_long_as_something_waits_there_the_store_is_not_asked(
     asyncio.run(check())
 
 
-def test_where_neither_takes_it_both_reasons_are_said(
-    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_neither_takes_it_both_reasons_are_said(valkey: StoreServer, tmp_path: Path) -> None:
     """The provider gets a 503 and comes again; the next batch is tried anew."""
 
     async def check() -> None:
@@ -114,9 +110,7 @@ def test_where_neither_takes_it_both_reasons_are_said(
     asyncio.run(check())
 
 
-def test_a_batch_that_the_store_never_takes_is_not_taken_over(
-    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_the_store_never_takes_is_not_taken_over(valkey: StoreServer, tmp_path: Path) -> None:
     """It would be answered 200 and then lie aside for ever; the store is not called away for it."""
 
     async def check() -> None:

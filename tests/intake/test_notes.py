@@ -37,7 +37,7 @@ async def given_up(made: Room, *, is_in: bool) -> None:
 @pytest.mark.parametrize("through_spool", [False, True])
 @pytest.mark.parametrize("is_in", [True, False])
 def test_what_went_with_a_batch_that_was_given_up_is_counted_once(
-    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_in: bool, through_spool: bool
+    valkey: StoreServer, tmp_path: Path, is_in: bool, through_spool: bool
 ) -> None:
     """It was in and its reply lost, or it was not; the next batch goes to the store, or through the spool."""
 
@@ -80,9 +80,7 @@ def test_without_the_doubt_it_is_counted_twice(
     asyncio.run(check())
 
 
-def test_at_a_stop_everything_goes_also_what_waits_behind_a_doubt(
-    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_at_a_stop_everything_goes_also_what_waits_behind_a_doubt(valkey: StoreServer, tmp_path: Path) -> None:
     """The doubtful first, then the rest."""
 
     async def check() -> None:
