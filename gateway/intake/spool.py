@@ -32,7 +32,7 @@ PACE_S = 1.0
 """The longest that a batch waits for the drainer, so that this one catches up."""
 
 PACE_BATCHES = 2
-"""So many of its partition are drained while one more is taken in: the backlog shrinks whatever comes."""
+"""So many of its partition are drained, at least, while one more is taken in: the backlog shrinks whatever comes."""
 
 
 class Spool:
