@@ -8,7 +8,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from gateway.errors import BatchRefused, StoreUnavailable
-from gateway.store.connection import Store, unavailable
+from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from schemas.timestamps import parse_iso_ms
 
@@ -268,7 +268,7 @@ def _refusal(error: ResponseError) -> StoreUnavailable | BatchRefused:
 
 def _waiting(error: ResponseError) -> StoreUnavailable:
     """Everything else: rights, settings, a key of another kind. An operator can mend it, and then it goes on."""
-    return unavailable(error) or StoreUnavailable(f"the store refuses: {error}")
+    return StoreUnavailable(f"the store refuses: {error}")
 
 
 async def page_of(store: Store, keys: Keys, most: int) -> int:
