@@ -1,12 +1,10 @@
 """Deliveries from a real log to real sockets: what arrives, what is parked, what the account says."""
 
 import asyncio
-import time
 from collections import Counter
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from tests.support.delivering import Rig, lane_status, numbers, rig, subscriber, until, wall_ms
 from tests.support.servers import Connection, Received, answering, response, serving
@@ -360,7 +358,6 @@ def test_stopping_delivers_nothing_twice_where_order_goes_by_key(tmp_path: Path)
     asyncio.run(run())
 
 
-@pytest.mark.alone
 def test_late_retries_do_not_starve_first_attempts(tmp_path: Path) -> None:
     """With hundreds of parked events due, a fresh event still goes out at once."""
 
@@ -377,11 +374,11 @@ def test_late_retries_do_not_starve_first_attempts(tmp_path: Path) -> None:
             settings = subscriber(server.port, concurrency=4, retry_s=(0.01,) * 50)
             async with r.delivering(settings):
                 await until(lambda: len(server.requests) > 500)
-                began = time.monotonic()
+                before = len(server.requests)
                 fresh = set(await r.append(10, first=1000))
                 await until(lambda: fresh <= {each.headers["webhook-id"] for each in server.requests})
-                # the due retries alone would take 2 s at 200 attempts a second; few of them go before the fresh ones
-                assert time.monotonic() - began < 1.5
+                # 400 retries are due all the time; a part of them goes before the fresh ones, never all
+                assert len(server.requests) - before < 300
             line = await r.line()
             assert line.unaccounted == 0
 

@@ -124,16 +124,17 @@ def test_a_rate_is_kept_with_retries_and_several_workers(tmp_path: Path) -> None
 
         async with rig(tmp_path) as r, serving(script) as slow, serving(answering(OK)) as other:
             await r.append(70)
-            rate = 20.0
+            rate = 12.0  # so slow that the neighbour is through long before, on whatever machine
             async with r.delivering(subscriber(slow.port, rate_per_s=rate), subscriber(other.port, "other")):
-                await r.settled("other", offered=70, within_s=2)
+                await r.settled("other", offered=70)
                 assert len(at_s) < 70
                 await r.settled("crm", offered=70)
             assert len(at_s) > 70
-            # the subscriber's clock sees the requests a little later than we sent them, each by another little
+            # the subscriber's clock sees the requests later than we sent them, each by another little, which is up to a
+            # second on a busy machine; two workers that knew nothing of each other would go twice as fast all the time
             for first, begun_s in enumerate(at_s):
                 for last in range(first, len(at_s)):
-                    assert last - first + 1 <= rate * (1 + at_s[last] - begun_s + 0.25) + 1
+                    assert last - first + 1 <= rate * (2 + at_s[last] - begun_s) + 1
             assert await r.audited() == (0, [])
 
     asyncio.run(run())
@@ -149,7 +150,7 @@ def test_a_stop_does_not_wait_for_a_slow_rate(tmp_path: Path) -> None:
             async with r.delivering(subscriber(server.port, rate_per_s=1 / 60)):
                 await until(lambda: len(server.requests) == 1)
                 stopping_s = time.monotonic()
-            assert time.monotonic() - stopping_s < 2
+            assert time.monotonic() - stopping_s < 30, "its turn comes in a minute"
             line = await r.line()
             assert (line.delivered, line.pending) == (1, 19)
             assert await r.audited() == (0, [])

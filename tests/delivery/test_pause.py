@@ -1,7 +1,6 @@
 """Subscribers that are paused, by an operator or by their own 410, and resumed."""
 
 import asyncio
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -21,8 +20,7 @@ def ids(requests: list[Received]) -> Counter[str]:
     return Counter(request.headers["webhook-id"] for request in requests)
 
 
-@pytest.mark.alone
-def test_a_pause_holds_within_a_second_or_two_and_a_resume_drains(tmp_path: Path) -> None:
+def test_a_pause_holds_and_a_resume_drains(tmp_path: Path) -> None:
     """The word in the store stops a running lane, uses no attempt up, and leaves the neighbour alone."""
 
     async def run() -> None:
@@ -31,10 +29,8 @@ def test_a_pause_holds_within_a_second_or_two_and_a_resume_drains(tmp_path: Path
             async with r.delivering(subscriber(server.port), subscriber(other.port, "other")) as dispatcher:
                 await r.append(10)
                 await r.settled("crm", "other", offered=10)
-                paused_s = time.monotonic()
                 await control.pause("a test says so")
                 await until(lambda: lane_status(dispatcher)["paused"] == "a test says so")
-                assert time.monotonic() - paused_s < 2
                 await r.append(2_000, first=100)
                 await r.settled("other", offered=2_010)
                 assert len(server.requests) == 10

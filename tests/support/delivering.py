@@ -27,6 +27,8 @@ from gateway.store.parked import SubscriberStore
 from gateway.store.recount import recount
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+HOPELESS_S = 60.0
+"""What has not happened by then will not, on whatever machine."""
 
 
 def wall_ms() -> int:
@@ -133,7 +135,7 @@ class Rig:
         found = audit([account], [await recount(self.store, self.keys, names, account.seq)], wall_ms())
         return found.ledger.unaccounted, found.findings
 
-    async def settled(self, *names: str, offered: int, within_s: float = 20.0) -> None:
+    async def settled(self, *names: str, offered: int, within_s: float = HOPELESS_S) -> None:
         """Wait until each subscriber was offered that many and nothing is pending."""
 
         async def done() -> bool:
@@ -150,7 +152,7 @@ def lane_status(dispatcher: Dispatcher, name: str = "crm") -> dict[str, Any]:
     return found
 
 
-async def until(condition: Callable[[], Any], *, within_s: float = 20.0) -> None:
+async def until(condition: Callable[[], Any], *, within_s: float = HOPELESS_S) -> None:
     """Wait for a condition, sync or async; fails with its name when time is up."""
     deadline = time.monotonic() + within_s
     while True:

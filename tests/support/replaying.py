@@ -15,7 +15,7 @@ from gateway.delivery.replay import Replayer
 from gateway.errors import StoreUnavailable
 from gateway.store.lease import Lease
 from gateway.store.replays import Replay, Replays, ReplaySpec, ReplayTarget
-from tests.support.delivering import Rig, rig, subscriber, until, wall_ms
+from tests.support.delivering import HOPELESS_S, Rig, rig, subscriber, until, wall_ms
 from tests.support.servers import Connection, Received, Script, Server, response, serving
 
 SOON_S = (0.01, 0.01)
@@ -95,7 +95,7 @@ class Bench:
             if await self.replays.save(stored.replay, stored.version):
                 return
 
-    async def ended(self, replay_id: str, within_s: float = 20.0) -> Replay:
+    async def ended(self, replay_id: str, within_s: float = HOPELESS_S) -> Replay:
         """Wait until it runs no more."""
 
         async def over() -> bool:

@@ -24,7 +24,7 @@ from tests.crashes.subscribers import Subscriber, subscribing
 from tests.support.delivering import until
 from tests.support.gateways import GatewayProcess, settled
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 ENV = {"PROVIDER": SOURCE.secrets[0].decode(), "SUBSCRIBER": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "NEW": "n" * 32}
 CONFIG = """
 [store]
