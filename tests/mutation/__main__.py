@@ -21,14 +21,14 @@ def main() -> int:
     parser.add_argument("--part", choices=PARTS, action="append", help="one part only (default: all; may be repeated)")
     parser.add_argument("--most", type=int, help="judge so many mutants, drawn by the seed (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="decides which are drawn (default: 1)")
-    parser.add_argument("--only", default="", help="only files whose name holds this")
+    parser.add_argument("--only", action="append", help="only files whose name holds this (may be repeated)")
     parser.add_argument("--processes", type=int, choices=(1, 2), default=2, help="at the same time (default: 2)")
     given = parser.parse_args()
     wanted = Wanted(
         parts=tuple(given.part or PARTS),
         most=given.most,
         seed=given.seed,
-        only=given.only,
+        only=tuple(given.only or ("",)),
         processes=given.processes,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an end like any other: nothing is left behind

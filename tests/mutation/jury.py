@@ -4,6 +4,8 @@ import threading
 from collections import Counter, deque
 from typing import Literal
 
+import msgspec
+
 from tests.mutation.copies import Copy
 from tests.mutation.judge import Question
 from tests.mutation.mutant import Mutant
@@ -13,6 +15,8 @@ Fate = Literal["killed", "timed out", "survived"]
 
 LEAST_S, TIMES = 10.0, 5.0
 """A run may take so long, and so many times what the unchanged code took, before it counts as hanging."""
+AGAIN_TIMES = 4.0
+"""What did not end in time is asked again with so many times that: the machine may have been busy."""
 CONTROL_S = 300.0
 REMEMBERED = 12
 """So many tests that noticed the last mistakes in a file are the first that look for the next one."""
@@ -39,8 +43,10 @@ class Jury:
         with copy.holding(mutant):
             for tests in self._in_order(target):
                 case = (target.file, tests)
-                within_s = max(LEAST_S, TIMES * self._took_s[tests])
-                answer = copy.ask(Question(tests, within_s, tuple(self._last.get(case, ()))))
+                question = Question(tests, self._within_s(tests), tuple(self._last.get(case, ())))
+                answer = copy.ask(question)
+                if answer.outcome == "timeout":
+                    answer = copy.ask(msgspec.structs.replace(question, within_s=AGAIN_TIMES * question.within_s))
                 if answer.outcome == "no tests":
                     raise ControlFailed(f"{mutant}: {answer.words}")
                 with self._lock:
@@ -59,6 +65,9 @@ class Jury:
             if answer.outcome != "passed":
                 raise ControlFailed(f"{tests} do not pass on the code as it is: {answer.words}")
             self._took_s[tests] = answer.took_s
+
+    def _within_s(self, tests: str) -> float:
+        return max(LEAST_S, TIMES * self._took_s[tests])
 
     def _in_order(self, target: Target) -> list[str]:
         """By the time it takes for each mistake noticed: what is expected to tell soonest comes first."""

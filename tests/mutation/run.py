@@ -57,8 +57,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     most: int | None = None
     """So many mutants, drawn by ``seed``; ``None``: all."""
     seed: int = 1
-    only: str = ""
-    """Only files whose name holds this."""
+    only: tuple[str, ...] = ("",)
+    """Only files whose name holds one of these."""
     processes: int = 1
 
 
@@ -74,7 +74,7 @@ def _run(tree: Path, wanted: Wanted, say: Callable[[str], None], targets: Sequen
     parts, most = wanted.parts, wanted.most
     entries = load()
     found = [(target, mutant) for target in targets for mutant in mutants_of(target, tree)]
-    chosen = [(target, each) for target, each in found if target.part in parts and wanted.only in target.file]
+    chosen = [(target, each) for target, each in found if target.part in parts and _holds(target.file, wanted.only)]
     useful = [(target, each) for target, each in chosen if not is_equivalent(each, entries)]
     result = Result(
         mutants={part: sum(target.part == part for target, _ in chosen) for part in parts},
@@ -89,6 +89,10 @@ def _run(tree: Path, wanted: Wanted, say: Callable[[str], None], targets: Sequen
         useful = sorted(random.Random(wanted.seed).sample(useful, most), key=lambda each: useful.index(each))
     _judge_all(tree, useful, wanted.processes, result, say)
     return result
+
+
+def _holds(file: str, only: Sequence[str]) -> bool:
+    return any(words in file for words in only)
 
 
 def _judge_all(
