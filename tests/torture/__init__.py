@@ -3,8 +3,11 @@
 ``python -m tests.torture --minutes 6 --seed 1`` plays three acts, each on an empty store with real processes: one
 gateway on its embedded store; two workers on theirs; one gateway on an external store behind a proxy. Providers of all
 five kinds send distinct signed requests and send again whatever was not answered 200; four subscribers take them (all;
-in order by key; filtered; one that fails for good now and then). Every two or three seconds something goes wrong
-(``strikes.py``). Then it stops, everything is drained, and ``tests/crashes/verdict.py`` compares what was acknowledged,
+in order by key; filtered; one that fails for good now and then). Every second or two something goes wrong: everything
+in ``strikes.py`` once, in an order that the seed decides, then by chance until the time is over. Processes are killed,
+stopped and hang, the way to the store is cut, the clock of gateway and store jumps by a year, the store's disk is full
+and freed (``machine.py``: that needs ``cc`` and the right to mount a tmpfs; a run says what it did without). Then it
+stops, everything is drained, and ``tests/crashes/verdict.py`` compares what was acknowledged,
 what is in the log, and what was delivered.
 
 The seed decides strikes and messages, not the scheduling of the machine. Exit code 1 and the end of the log if anything
