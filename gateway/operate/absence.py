@@ -34,7 +34,7 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
     def words(self) -> str:
         """All of it, for who asks the API."""
         if self.refused:
-            webhooks = f"webhooks are answered 503, because {self.refused}"
+            webhooks = f"webhooks are answered 503 ({self.refused})"
             webhooks += f"; what came before waits in the spool on disk ({self.kept})" if self.spool.requests else ""
         else:
             webhooks = f"webhooks are answered 200 and kept in the spool on disk ({self.kept})"

@@ -129,7 +129,7 @@ def plain_troubles(
     for subscriber in subscribers:
         found += _of_subscriber(subscriber, now_ms)
         found += _of_lag(subscriber, now_ms)
-    found += _of_store(store)
+    found += _of_store(store, ledger)
     found += _of_replays(replays)
     if alerts.failing_since is not None:
         what = f"alerts cannot be sent: {alerts.why}"
@@ -198,9 +198,10 @@ def _of_lag(subscriber: SubscriberStatus, now_ms: int) -> list[Trouble]:
     return found
 
 
-def _of_spool(spool: SpoolStatus) -> list[Trouble]:
+def _of_spool(spool: SpoolStatus, spooled_events: int) -> list[Trouble]:
     found = []
-    if spool.requests:
+    # A full disk also refuses to remove what is in the log already: that waits for nothing, and is told below.
+    if spool.requests and (spooled_events or not spool.events):
         waits = counted(spool.requests, "request waits", "requests wait")
         room = f"{size(spool.bytes)} of {size(spool.limit_bytes)}"
         what = f"{waits} in the spool on disk ({room}), the oldest since {spool.oldest_at}"
@@ -233,15 +234,17 @@ def spool_troubles(spool: SpoolStatus) -> list[Trouble]:
     return [trouble("bad", "spool", what, SPOOL_HELP, count=len(wrong))] if wrong else []
 
 
-def _of_store(store: StoreStatus) -> list[Trouble]:
-    found = _of_spool(store.spool)
-    has_spool = store.spool.configured
-    stopped = "webhooks go into the spool" if has_spool else "the intake has stopped"
+def _of_store(store: StoreStatus, ledger: Ledger) -> list[Trouble]:
+    spool = store.spool
+    found = _of_spool(spool, ledger.events.spooled)
+    takes = spool.configured and BEING_WRITTEN not in spool.unreadable and spool.bytes < spool.limit_bytes
+    goes_to = "webhooks go into the spool" if takes else "webhooks are answered 503"
     limit = store.memory_limit_bytes
     if limit and store.memory_bytes > NEARLY_FULL * limit:
         full = store.memory_bytes >= FULL * limit
-        what = f"the store uses {100 * store.memory_bytes // limit} % of its memory; " + (
-            stopped if full else f"at 85 % {'webhooks go into the spool' if has_spool else 'the intake stops'}"
+        what = (
+            f"the store uses {100 * store.memory_bytes // limit} % of its memory; {'' if full else 'at 85 % '}{goes_to}"
+            ". What is delivered or too old makes room; else give it more maxmemory"
         )
         found.append(trouble("bad" if full else "warn", "store_memory", what, "gateway status"))
     if store.log_bytes > store.retention_bytes:
@@ -251,7 +254,7 @@ def _of_store(store: StoreStatus) -> list[Trouble]:
         what = 'durability = "memory": a crash of the store loses events that were answered 200'
         found.append(trouble("warn", "memory_only", what, "gateway check --effective", cause="not_durable"))
     elif not store.durable:
-        what = f"the settings of the store would lose what it acknowledges; {stopped}"
+        what = f"the settings of the store would lose what it acknowledges; {goes_to}"
         found.append(trouble("bad", "store_settings", what, "gateway status"))
     return found
 

@@ -321,7 +321,7 @@ def test_without_a_session_or_a_store_a_page_says_what_to_do(store_settings: Sto
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "5"
             assert "The store is away." in answer.text
-            assert "because there is no spool" in answer.text
+            assert "answered 503: there is no spool" in answer.text
 
     asyncio.run(run())
 

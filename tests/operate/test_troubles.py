@@ -107,7 +107,7 @@ def test_a_store_that_fills_or_no_longer_keeps_its_word(store_settings: StoreSet
             assert troubles(status, memory_bytes=76, memory_limit_bytes=100)["store_memory"].severity == "warn"
             full = troubles(status, memory_bytes=85, memory_limit_bytes=100)["store_memory"]
             assert full.severity == "bad"
-            assert "the intake has stopped" in full.what
+            assert "webhooks are answered 503" in full.what
             assert "store_settings" not in troubles(status, durability="fsync", durable=True)
             assert "store_settings" in troubles(status, durability="fsync", durable=False)
 
@@ -128,6 +128,25 @@ def test_a_spool_that_needs_a_look_names_what_helps(store_settings: StoreSetting
             for remedy in ("give its disk room", "keep the file", "1 batch was put aside", "larger spool_bytes"):
                 assert remedy in found.what
             assert "spool" not in troubles(status, spool=SpoolStatus(configured=True, bytes=75, limit_bytes=100))
+            for spool, goes_to in ((SpoolStatus(configured=True, limit_bytes=9), "the spool"), (full, "answered 503")):
+                assert (
+                    goes_to in troubles(status, durability="fsync", durable=False, spool=spool)["store_settings"].what
+                )
+
+    asyncio.run(run())
+
+
+def test_what_the_log_has_waits_for_nothing_though_it_is_still_in_the_spool(store_settings: StoreSettings) -> None:
+    """A full disk refuses to remove it. What brought no event, or is not in the log, is told as waiting."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            status = await look(at)
+            removed = SpoolStatus(configured=True, requests=3, events=3, bytes=9, limit_bytes=100)
+            assert "spooled" not in troubles(status, spool=removed)
+            assert "spooled" in troubles(status, spool=msgspec.structs.replace(removed, events=0))
+            status.ledger.events.spooled = 3
+            assert "spooled" in troubles(status, spool=removed)
 
     asyncio.run(run())
 
