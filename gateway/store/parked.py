@@ -117,9 +117,7 @@ class SubscriberStore:
     async def subscribe(self, start: str | int, now_ms: int) -> Cursor:
         """Get the cursor, making it at ``start`` (``now``, or the sequence number before the first wanted)."""
         cursor, new = await self._store.script(
-            "subscribe",
-            [self._partition.state, self.keys.sub, self._partition.subs, self.keys.firsts, self.keys.firsts_before],
-            [self.name, start, now_ms],
+            "subscribe", [self._partition.state, self.keys.sub, self._partition.subs], [self.name, start, now_ms]
         )
         return Cursor(int(cursor), bool(new))
 

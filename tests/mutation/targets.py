@@ -81,7 +81,7 @@ TARGETS: tuple[Target, ...] = (
     _lua("settle", "settle", "settle", "order", "settle_edges", "firsts", "dead_letters", "model"),
     _lua("settle", "dead", "dead_letters", "settle_edges", "model"),
     _lua("settle", "lease", "settle_edges", "lease"),
-    _lua("settle", "subscribe", "subscribe", "settle_edges", "firsts"),
+    _lua("settle", "subscribe", "subscribe", "settle_edges"),
     _lua("settle", "forget", "settle_edges", "subscribers", "firsts"),
     _lua("settle", "trim", "settle_edges", "housekeeping"),
     Target("settle", "gateway/store/firsts.py", ("tests/store/test_firsts.py",)),

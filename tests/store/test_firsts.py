@@ -151,28 +151,38 @@ def test_the_bound_is_about_what_the_store_holds(
 
 
 def test_what_is_remembered_goes_with_the_subscriber(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is forgotten leaves neither stream, and one whose cursor is made anew begins with empty ones."""
+    """One that is forgotten leaves neither stream."""
     monkeypatch.setattr(parked, "FIRSTS_BYTES", 1)
 
     async def check() -> None:
         async with server.store() as store:
             subscriber = await with_events(store, 4)
-
-            async def fill() -> None:
-                await subscriber.settle(2, delivered=2, firsts=[first(1), first(2)])
-                monkeypatch.setattr(parked, "FIRSTS_BYTES", 1 << 20)
-                await subscriber.settle(3, delivered=1, firsts=[first(3)])
-                monkeypatch.setattr(parked, "FIRSTS_BYTES", 1)
-                assert await kept(subscriber) == [[1, 2], [3]]
-
-            await fill()
+            await subscriber.settle(2, delivered=2, firsts=[first(1), first(2)])
+            monkeypatch.setattr(parked, "FIRSTS_BYTES", 1 << 20)
+            await subscriber.settle(3, delivered=1, firsts=[first(3)])
+            assert await kept(subscriber) == [[1, 2], [3]]
             assert await StoredSubscribers(store, [Keys("0")]).forget("crm")
             assert await store.call("KEYS", f"{subscriber.keys.sub}*") == []
-            subscriber.cursor = (await subscriber.store.subscribe(0, NOW_MS)).seq
-            await fill()
-            await store.call("DEL", subscriber.keys.sub)
-            subscriber.cursor = (await subscriber.store.subscribe(0, NOW_MS)).seq
-            assert await kept(subscriber) == []
-            await fill()
+
+    asyncio.run(check())
+
+
+def test_a_cursor_that_was_set_back_goes_on(server: StoreServer) -> None:
+    """Whoever edits the store by hand: the settle is done whole, and what is remembered begins anew with it."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            subscriber = await with_events(store, 4)
+            for seq in (1, 2, 3):
+                await subscriber.settle(seq, delivered=1, firsts=[first(seq)])
+            await store.call("HSET", subscriber.keys.sub, "cursor", 0, "delivered", 0)
+            subscriber.cursor = 0
+            await subscriber.settle(2, delivered=2, firsts=[first(1), first(2)])
+            assert await kept(subscriber) == [[1, 2]]
+            used = int(await store.call("HGET", subscriber.keys.sub, "firsts_bytes"))
+            assert used == len(pack([first(1), first(2)])) + RECORD_BYTES
+            await subscriber.settle(4, delivered=2, firsts=[first(3), first(4)])
+            assert await kept(subscriber) == [[1, 2], [3, 4]]
+            assert (await subscriber.line())["unaccounted"] == 0
 
     asyncio.run(check())

@@ -136,7 +136,12 @@ end
 -- A stream that is full takes the place of the one before it: the oldest go many at a time, and no record is counted off.
 local firsts_bytes = tonumber(known[5] or '0')
 if ARGV[11] ~= '' then
-  redis.call('XADD', KEYS[9], ARGV[4] .. '-0', 'f', ARGV[11])
+  local added = redis.pcall('XADD', KEYS[9], ARGV[4] .. '-0', 'f', ARGV[11])
+  if type(added) == 'table' and added.err then  -- somebody set the cursor back, and a stream goes forwards only
+    redis.call('UNLINK', KEYS[9], KEYS[10])
+    redis.call('XADD', KEYS[9], ARGV[4] .. '-0', 'f', ARGV[11])
+    firsts_bytes = 0
+  end
   firsts_bytes = firsts_bytes + #ARGV[11] + tonumber(ARGV[13])
   if firsts_bytes >= tonumber(ARGV[12]) then
     redis.call('RENAME', KEYS[9], KEYS[10])

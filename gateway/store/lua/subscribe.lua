@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Give a subscriber its cursor, unless it has one.
 --
--- KEYS  1 state   2 sub   3 subs   4 firsts   5 firsts before
+-- KEYS  1 state   2 sub   3 subs
 -- ARGV  1 name   2 start: 'now', or the sequence number after which it wants events   3 now in ms
 --
 -- returns  {cursor, 1 if it is new}
@@ -12,5 +12,4 @@ local start = ARGV[2]
 if start == 'now' then start = redis.call('HGET', KEYS[1], 'seq') or '0' end
 redis.call('HSET', KEYS[2], 'start', start, 'cursor', start, 'since_ms', ARGV[3])
 redis.call('SADD', KEYS[3], ARGV[1])
-redis.call('UNLINK', KEYS[4], KEYS[5])  -- of a cursor that somebody removed: a stream goes forwards only
 return {start, 1}
