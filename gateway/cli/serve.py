@@ -46,7 +46,7 @@ def serve(config_path: Path, listen: str | None, role: Role, workers: int, as_js
     subscribers, and the dashboard with a link that logs you in once.
 
     With several workers, one that dies is started again, and SIGUSR2 replaces one after the other while the rest serve.
-    SIGHUP reads the configuration again, as gateway reload does.
+    SIGHUP reads the configuration again, as gateway reload does. Signals are for this process, not for its workers.
     """
     if not config_path.exists():
         raise Refusal(f"there is no {config_path}\nwrite one with: gateway init", Exit.CONFIG)

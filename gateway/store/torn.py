@@ -7,10 +7,10 @@ So our server has that off, and says by ending that its log is not whole; then w
 
 What is behind the last thing that could be read is taken apart as the protocol it is: ``*<words>`` and, for each word,
 ``$<bytes>`` and the word, each with CRLF. It is torn if it breaks off in a line, or in a word of which less is there
-than was announced. That word is the place where a damaged length would hide what follows it. Almost all we write is
-names, numbers and compact JSON, which hold no CRLF: one in there is the protocol going on, so the length is wrong. Only
-a body that is kept as it came and the answer in a dead letter may hold anything, also protocol that their sender wrote.
-Their length is stated once more, in the JSON before them: if both agree, all that follows is theirs.
+than was announced. That word is the place where a damaged length would hide what follows it, the end of its transaction
+with it. So it must not hold ``EXEC`` and CRLF, which names, numbers and JSON never do. Only a body that is kept as it
+came and the answer in a dead letter may hold anything, also protocol that their sender wrote. Their length is stated
+once more, in the JSON before them: if both agree, all that follows is theirs.
 """
 
 import mmap
@@ -25,6 +25,8 @@ from gateway.errors import StoreUnavailable
 
 NOT_WHOLE = "Unexpected end of file reading the append only file"
 """How the server says it, in its own log, before it ends."""
+
+_END = b"EXEC\r\n"
 
 _LINE = re.compile(rb"[*$]([0-9]{1,18})\r\n")
 _TORN_LINE = re.compile(rb"([*$]([0-9]{1,18}\r?)?)?")
@@ -87,8 +89,6 @@ def is_torn(text: "bytes | mmap.mmap", at: int) -> bool:
                 return True
             words.append(text[at:end])
             at = end + 2
-            if words == [b"EXEC"]:
-                return False
         if is_first and words != [b"MULTI"]:
             return False  # a whole command, and what it stands in began elsewhere
         is_first = False
@@ -123,17 +123,16 @@ def _is_torn_line(text: "bytes | mmap.mmap", at: int, kind: bytes) -> bool:
 
 def _may_be_so_long(text: "bytes | mmap.mmap", at: int, n_bytes: int, words: list[bytes]) -> bool:
     """Whether the word at ``at``, behind ``words``, may have the length that was announced."""
-    end = min(at + n_bytes, len(text))
-    if text.find(b"\r\n", at, end) < 0:
+    end = min(at + n_bytes + 2, len(text))
+    if text.find(b"\r\n", at, min(at + n_bytes, end)) < 0 and text[at:end] != _END:
         return True
-    possible = _stated_bytes(text, at, words)
-    if possible is None:
-        return False
-    return n_bytes in possible if possible else text.find(b"EXEC\r\n", at, end) < 0
+    if possible := _stated_bytes(text, at, words):
+        return n_bytes in possible
+    return text.find(_END, at, end) < 0
 
 
-def _stated_bytes(text: "bytes | mmap.mmap", at: int, words: list[bytes]) -> set[int] | None:
-    """How long a word of free bytes may be by what was said of it: nothing if nothing was; ``None`` for other words."""
+def _stated_bytes(text: "bytes | mmap.mmap", at: int, words: list[bytes]) -> set[int]:
+    """How long a word may be by what was said of it before; nothing if nothing was."""
     json, before_bytes = b"", 0
     if len(words) > 2 and words[0] == b"XADD" and _SHELF.fullmatch(words[1]) and words[-1] == b"b":
         json = words[-2]
@@ -141,7 +140,7 @@ def _stated_bytes(text: "bytes | mmap.mmap", at: int, words: list[bytes]) -> set
         before_bytes = text.find(b"\n", at) + 1 - at  # JSON has no bare line feed
         json = text[at : at + before_bytes]
     else:
-        return None
+        return set()
     try:
         stated = msgspec.json.decode(json, type=_Stated)
     except (msgspec.DecodeError, UnicodeDecodeError):

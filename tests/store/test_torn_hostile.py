@@ -20,6 +20,7 @@ from gateway.delivery.records import dead_change
 from gateway.delivery.schedule import Dead
 from gateway.store.connection import Store
 from gateway.store.embedded import EmbeddedStore, server_binary
+from gateway.store.firsts import First, pack
 from gateway.store.log import Entry
 from gateway.store.parked import Parked
 from gateway.store.torn import cut_torn_end, is_torn, newest_log
@@ -51,6 +52,8 @@ def log() -> Iterator[bytes]:
                     await crm.settle(
                         None, dead_change("dead", "crm", delivery, Parked(attempt=0), outcome, Dead("x"), NOW_MS)
                     )
+                # Numbers as they happen to be, of which two side by side are CRLF.
+                await crm.settle(1, delivered=1, firsts=[First(1, NOW_MS, 13, 210)])
                 await store.close()
                 return newest_log(Path(folder)).read_bytes()
             finally:
@@ -75,6 +78,8 @@ def transactions(text: bytes) -> list[tuple[int, int]]:
 
 def test_wherever_a_transaction_breaks_off_it_is_torn(log: bytes) -> None:
     """At every byte of every transaction, whatever protocol stands in what senders wrote."""
+    assert b"\r\n" in pack([First(1, NOW_MS, 13, 210)])
+    assert pack([First(1, NOW_MS, 13, 210)]) in log
     misled = 0
     for begins, ends in transactions(log):
         for cut in range(begins, ends):
