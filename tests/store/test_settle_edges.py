@@ -1,6 +1,7 @@
 """What a settle leaves in the store: no key too many and none too few, to the byte and the millisecond."""
 
 import asyncio
+import re
 
 import msgspec
 import pytest
@@ -347,6 +348,27 @@ def test_retried_dead_letters_step_in_on_either_side(server: StoreServer) -> Non
                 freed = [await subscriber.settle(None, Change("done", seq, KEY)) for seq in range(1, 13)]
                 assert freed == [[]] * 11 + [[KEY]]
                 assert (await subscriber.line())["delivered"] == 12
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("gone", "end"), [({2, 3}, b"lpush"), ({10, 11}, b"rpush")], ids=["front", "back"])
+def test_a_retried_dead_letter_costs_no_more_than_what_waits_at_the_nearer_end(
+    server: StoreServer, gone: set[int], end: bytes
+) -> None:
+    """Its two neighbours and itself are written anew, at that end, and nothing at the other."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            subscriber = await with_events(partition, 12)
+            for seq in range(1, 13):
+                await subscriber.settle(seq, dead(seq, key=KEY) if seq in gone else park(seq, key=KEY, attempt=seq))
+            await store.call("CONFIG", "RESETSTAT")
+            await DeadLetters(store, partition.keys, "crm").move("retry", sorted(gone), NOW_MS)
+            told = await store.call("INFO", "commandstats")
+            assert re.findall(rb"cmdstat_([lr]push):calls=(\d+)", told) == [(end, b"3")]
+            assert await lists(subscriber) == {KEY: list(range(1, 13)), OTHER: []}
 
     asyncio.run(check())
 
