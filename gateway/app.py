@@ -148,6 +148,7 @@ class Gateway:
             wall_ms=wall_ms,
             here=self.knows,
             away=self.away,
+            takes=lambda: self.spool.takes if self.spool is not None else None,
             spooled=self._spooled,
             others=self._others,
         )

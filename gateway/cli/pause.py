@@ -41,4 +41,6 @@ def _tell(found: dict[str, Any], *, as_json: bool) -> None:
         print_json(found)
         return
     state = f"paused: {clean(found['paused'])}" if found["paused"] else "not paused"
-    console().print(f"{clean(found['name'])} is {state}; {found['pending']} pending", soft_wrap=True)
+    # A breaker that is open stays so until its probe arrives: who resumes is to know when.
+    rest = clean(found["words"]) if found["state"] == "breaker_open" else f"{found['pending']} pending"
+    console().print(f"{clean(found['name'])} is {state}; {rest}", soft_wrap=True)

@@ -76,7 +76,7 @@ async def store_away(sight: Sight, error: StoreError) -> StoreAway:
         refused = "there is no spool"
     elif broken := spool.unreadable.get(BEING_WRITTEN):
         refused = f"the spool cannot be written: {broken}"
-    elif spool.bytes >= spool.limit_bytes:
+    elif sight.takes() is False or spool.bytes >= spool.limit_bytes:
         refused = "the spool is full"
     why = "it does not answer" if type(error) is StoreUnavailable else str(error)
     return StoreAway(

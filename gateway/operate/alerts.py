@@ -195,8 +195,8 @@ class Alerts:
         now_ms = self._sight.wall_ms()
         self._away_ms = self._away_ms or now_ms
         now = {key: each for key, each in self._standing.items() if each.raised and not each.gone_ms}
-        has_spool = self._sight.config.store.spool is not None
-        webhooks = "webhooks go into the spool" if has_spool else "webhooks are answered 503"
+        is_taken = self._sight.config.store.spool is not None and self._sight.takes() is not False
+        webhooks = "webhooks go into the spool" if is_taken else "webhooks are answered 503"
         if isinstance(error, NotDurable):
             what = f"the settings of the store would lose what it acknowledges; {webhooks}"
             now[f"{STORE_SETTINGS}:"] = of_store(STORE_SETTINGS, what, self._away_ms)

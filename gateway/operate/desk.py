@@ -54,11 +54,13 @@ class Desk:
         wall_ms: Callable[[], int],
         here: Callable[[], Process],
         away: Callable[[], str] = lambda: "",
+        takes: Callable[[], bool | None] = lambda: None,
         spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled,
         others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others,
     ) -> None:
         """``here`` and ``others``: what only this process knows, and only the other workers;
-        ``away``: since when and why the store is not used; ``spooled``: what is in the spool."""
+        ``away``: since when and why the store is not used; ``takes``: whether the spool would take a request;
+        ``spooled``: what is in the spool."""
         self.sight = Sight(
             config=config,
             store=store,
@@ -67,6 +69,7 @@ class Desk:
             wall_ms=wall_ms,
             here=here,
             away=away,
+            takes=takes,
             spooled=spooled,
             others=others,
         )

@@ -39,6 +39,8 @@ class Sight(msgspec.Struct, kw_only=True):
     """What only this process knows."""
     away: Callable[[], str] = lambda: ""
     """Since when and why this process cannot use the store; empty if it can, or has not noticed."""
+    takes: Callable[[], bool | None] = lambda: None
+    """Whether the spool would take a request now; ``None`` where this process has none, and cannot tell."""
     spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled
     """What is in the spool; with ``recount=True`` counted from the payloads."""
     others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others

@@ -3,9 +3,12 @@
 import asyncio
 import html.parser
 import re
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from gateway.config import StoreSettings
@@ -309,6 +312,10 @@ def test_dead_letters_are_retried_from_the_page_after_a_dry_run(store_settings: 
     asyncio.run(run())
 
 
+def _same(value: bool | None) -> bool | None:
+    return value
+
+
 def test_without_a_session_or_a_store_a_page_says_what_to_do(store_settings: StoreSettings) -> None:
     """401 is the way in, 503 a page that says so; neither is a bare error."""
 
@@ -322,6 +329,18 @@ def test_without_a_session_or_a_store_a_page_says_what_to_do(store_settings: Sto
             assert answer.headers["retry-after"] == "5"
             assert "The store is away." in answer.text
             assert "answered 503: there is no spool" in answer.text
+            store = msgspec.structs.replace(at.config.store, spool=Path("spool"))
+            at.desk.sight.config = msgspec.structs.replace(at.config, store=store)
+            for takes, told in (
+                (None, "answered 200"),
+                (True, "answered 200"),
+                (False, "answered 503: the spool is full"),
+            ):
+                at.desk.sight.takes = partial(_same, takes)
+                assert told in (await at.operator.get("/")).text
+                detail = (await at.reader.get("/api/status")).json()["detail"]
+                assert "Nothing that was answered 2xx is lost" in detail
+                assert ("answered 503 (the spool is full)" in detail) is (takes is False)
 
     asyncio.run(run())
 
