@@ -519,6 +519,13 @@ def test_forgetting_finds_every_list_of_a_key(server: StoreServer) -> None:
             assert not await stored.forget("crm")
             await store.call("SADD", partition.keys.subs, "crm")  # of one that is named there was something
             assert await stored.forget("crm")
+            assert not await stored.forget("crm")
+            await store.call("HSET", subscriber.keys.sub, "cursor", 1)  # and of one that is only counted
+            assert await stored.forget("crm")
+            assert not await stored.forget("crm")
+            await store.call("SADD", partition.keys.subs, "crm")
+            await store.call("HSET", subscriber.keys.sub, "cursor", 1)
+            assert await stored.forget("crm")
 
     asyncio.run(check())
 
@@ -550,6 +557,8 @@ def test_trimming_counts_what_went_and_writes_nothing_if_nothing_did(server: Sto
             assert await partition.names() == ["1", "2", "3", "4", "7"]
             size = sum(len(each.event_json) + len(each.raw_json) for each in await partition.log.read(0, 10))
             assert [int(value) for value in await store.call("HMGET", partition.keys.state, *numbers)] == [2, size]
+            await store.call("UNLINK", crm.keys.sub, crm.keys.parked)
+            assert await store.script("trim", wanted, [1]) == 0, "one without a cursor has read nothing"
             assert await store.script("trim", wanted[:2], [1]) == 1, "without subscribers nothing is needed"
 
     asyncio.run(check())

@@ -8,7 +8,7 @@
 -- Its line of the account goes whole, so the account still adds up. The key lists have no list of their own: each is
 -- named by a parked event that holds it, or by a held one behind it.
 --
--- returns  1 if there was anything
+-- returns  how much there was: its keys, not counting the key lists, and its name; 0 if nothing
 
 local hashes = {}
 for _, waits in ipairs(redis.call('HVALS', KEYS[5])) do hashes[string.match(waits, '%S+')] = true end
@@ -17,5 +17,4 @@ for _, info in ipairs(redis.call('HVALS', KEYS[3])) do
   if hash then hashes[hash] = true end
 end
 for hash in pairs(hashes) do redis.call('UNLINK', ARGV[2] .. hash) end
-local found = redis.call('UNLINK', unpack(KEYS, 2))
-return math.max(math.min(found, 1), redis.call('SREM', KEYS[1], ARGV[1]))
+return redis.call('UNLINK', unpack(KEYS, 2)) + redis.call('SREM', KEYS[1], ARGV[1])
