@@ -322,6 +322,22 @@ def test_the_first_due_come_first_and_no_more_than_asked_for(server: StoreServer
     asyncio.run(check())
 
 
+def test_the_held_keys_are_read_in_pages_to_the_last(server: StoreServer) -> None:
+    """Thousands of them; what is parked without a key names none."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            subscriber = await Partition(store).subscriber()
+            keys = {f"{number:016x}" for number in range(2_500)}
+            flat = [
+                word for seq, key in enumerate([*sorted(keys), ""]) for word in (seq, info(Parked(attempt=0, key=key)))
+            ]
+            await store.call("HSET", subscriber.keys.parked, *flat)
+            assert await subscriber.store.held_keys() == keys
+
+    asyncio.run(check())
+
+
 def test_retried_dead_letters_step_in_on_either_side(server: StoreServer) -> None:
     """Before, between and behind what waits in a long list: log order, and what is known of each is kept."""
 
