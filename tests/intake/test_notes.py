@@ -50,7 +50,6 @@ def test_what_went_with_a_batch_that_was_given_up_is_counted_once(
             assert await made.ask("c") == [committer_module.SPOOLED if through_spool else 3 if is_in else 2]
             made.spool.must_wait = False
             await made.process.drain()
-            assert await made.ask("d")
             async with asyncio.timeout(20):
                 while await made.rejected() != 4:
                     await asyncio.sleep(0.01)
@@ -76,6 +75,26 @@ def test_without_the_doubt_it_is_counted_twice(
             await given_up(made, is_in=True)
             await made.ask("c")
             assert await made.rejected() == 6
+
+    asyncio.run(check())
+
+
+def test_a_doubt_outlives_another_failure(valkey: StoreServer, tmp_path: Path) -> None:
+    """The batch that took it along was not in either: it goes again, alone, and at a stop at the latest."""
+
+    async def check() -> None:
+        async with room(valkey, tmp_path) as made:
+            await given_up(made, is_in=False)
+            limit_bytes, made.spool.limit_bytes = made.spool.limit_bytes, 0
+            made.proxy.refuse = True
+            made.proxy.cut()
+            with pytest.raises(StoreUnavailable):
+                await made.ask("c")
+            assert made.committer.batches == 1
+            made.proxy.refuse = False
+            made.spool.limit_bytes = limit_bytes
+            await made.committer.close()
+            assert await made.rejected() == 3
 
     asyncio.run(check())
 
@@ -143,7 +162,7 @@ def test_one_doubt_is_remembered_and_newer_ones_wait() -> None:
     doubt = Doubt("c", 7, {("s", "rejected"): 2})
     assert notes.take("c") == ({}, doubt)
     notes.arrived(None)
-    assert notes.take("c") == ({}, doubt)
+    assert (notes.in_doubt, notes.take("c")) == (True, ({}, doubt))
     notes.arrived(doubt)
     assert notes.take("c") == ({("s", "rejected"): 1}, None)
     notes.failed("c", 9, {("s", "rejected"): 5})
