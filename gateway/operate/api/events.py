@@ -58,7 +58,7 @@ def routes(desk: Desk) -> list[Any]:
         "/events",
         summary="Search the log, or pull events from it",
         operation_id="events",
-        responses=documented(BAD_REQUEST, UNAVAILABLE),
+        responses=documented(BAD_REQUEST, NOT_FOUND, UNAVAILABLE),
     )
     async def events(
         after: After = None,

@@ -13,7 +13,7 @@ from litestar.params import HeaderParameter
 from litestar.response import Stream
 
 from gateway.errors import StoreUnavailable
-from gateway.operate.api.documented import BAD_REQUEST, UNAVAILABLE, After, documented
+from gateway.operate.api.documented import BAD_REQUEST, NOT_FOUND, UNAVAILABLE, After, documented
 from gateway.operate.api.events import Source, Types, read_filter
 from gateway.operate.desk import Desk, Followed
 from gateway.operate.refusals import SECURITY_HEADERS
@@ -31,7 +31,7 @@ def routes(desk: Desk) -> list[Any]:
         summary="Follow the log",
         operation_id="follow",
         media_type="text/event-stream",
-        responses=documented(BAD_REQUEST, UNAVAILABLE),
+        responses=documented(BAD_REQUEST, NOT_FOUND, UNAVAILABLE),
     )
     async def stream(
         after: After = None,
