@@ -7,8 +7,8 @@ in order by key; filtered; one that fails for good now and then). Every second o
 in ``strikes.py`` once, in an order that the seed decides, then by chance until the time is over. Processes are killed,
 stopped and hang, the way to the store is cut, the clock of gateway and store jumps by a year, the store's disk is full
 and freed (``machine.py``: that needs ``cc`` and the right to mount a tmpfs; a run says what it did without). Then it
-stops, everything is drained, and ``tests/crashes/verdict.py`` compares what was acknowledged,
-what is in the log, and what was delivered.
+stops, everything is drained, and ``tests/crashes/verdict.py`` compares what was acknowledged, what is in the log, and
+what was delivered.
 
 The seed decides strikes and messages, not the scheduling of the machine. Exit code 1 and the end of the log if anything
 is wrong.

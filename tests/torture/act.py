@@ -298,6 +298,8 @@ class Act:
     def _set_clock(self, ahead_s: int) -> None:
         if self.machine.clock:
             self.machine.clock.set(ahead_s)
+            now_s = time.monotonic()
+            self.spans_s.append((now_s, now_s))  # leases end by it, and who takes over sends again what was in hand
 
     async def jump(self, places: Sequence[tuple[int, float]]) -> None:
         """The clock of gateway and store is set so many seconds ahead (or behind), for so long; then it is set right.
