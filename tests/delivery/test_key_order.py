@@ -61,6 +61,21 @@ def test_a_parked_event_holds_its_key_and_those_that_waited() -> None:
     assert keys.admit(slot(5, "b")) == "go"
 
 
+def test_a_key_is_free_when_all_that_waited_came_to_the_store_and_left() -> None:
+    """Neither while one is on its way, nor held for ever after."""
+    keys = KeyOrder(set(), on=True)
+    slots = [slot(number) for number in range(3)]
+    for each in slots:
+        keys.admit(each)
+    keys.hold(slots[0])
+    for _ in range(2):
+        keys.free(["a"])
+        assert keys.held == {"a"}
+        keys.hold_settled("a")
+    keys.free(["a"])
+    assert not keys.held
+
+
 def test_a_key_held_in_the_store_at_the_start_holds_from_the_start() -> None:
     """What the process before had parked comes first."""
     keys = KeyOrder({"a"}, on=True)

@@ -115,11 +115,30 @@ def test_what_was_given_up_does_not_wait_for_the_event_behind_it() -> None:
     assert window.take_out(9) == Passed(11, 1, 1, 0, [])
 
 
+def test_what_was_given_up_behind_an_event_waits_for_it() -> None:
+    """Only what lies before the first event may go; there one number is enough."""
+    window = Window(0)
+    first, second = window.take_in(5, 3, [(1, delivery(2)), (2, delivery(5))])
+    assert (first.gap_before, second.gap_before) == (0, 2)
+    assert not window.lets_pass(0)
+    assert window.take_out(0) == Passed(0, 0, 0, 0, [])
+    window.resolve(first, None)
+    assert window.take_out(0) == Passed(4, 1, 1, 2, [])
+    window.take_in(7, 1, [(0, delivery(7))])
+    window.resolve(second, None)
+    assert window.take_out(4) == Passed(6, 1, 0, 1, [])
+
+    alone = Window(0)
+    alone.take_in(2, 1, [(0, delivery(2))])
+    assert alone.lets_pass(0)
+
+
 def test_resolving_again_counts_once() -> None:
     """The change that is said last is settled; the number of resolved ones is that of slots."""
     window = Window(0)
     (first, _) = window.take_in(2, 2, [(0, delivery(1)), (1, delivery(2))])
     window.resolve(first, Change("park", 1))
+    assert window.resolved == 1
     window.resolve(first, None)
     assert window.resolved == 1
     assert window.take_out(0) == Passed(1, 1, 0, 0, [])
