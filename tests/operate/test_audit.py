@@ -109,7 +109,7 @@ def account(**numbers: int) -> Account:
         start=0, cursor=10, delivered=8, filtered=0, discarded=0, parked=numbers.pop("parked", 2), held=0, dead=0
     )
     given = {"seq": 10, "entries": 10, "trimmed": 0, "log_bytes": 0, "quarantined_now": 0} | numbers
-    return Account(sources={}, subscribers={"crm": crm}, **given)
+    return Account(sources={}, latest={}, subscribers={"crm": crm}, **given)
 
 
 def look(before: Account, after: Account, *, entries: int = 10, **found: Any) -> Look:
