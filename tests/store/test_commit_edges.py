@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from gateway.errors import BatchRefused, StoreUnavailable
+from gateway.errors import BatchRefused, StoreError, StoreUnavailable
 from gateway.store import log as log_module
 from gateway.store.log import COMMITTER_TTL_S
 from gateway.store.quarantine import KeptRequests
@@ -115,6 +115,39 @@ def test_everything_of_one_batch_finds_its_place(server: StoreServer) -> None:
             stored = await store.call("XRANGE", partition.keys.rejected, "-", "+")
             size = sum(len(fields[1]) + len(fields[3]) for _, fields in stored)
             assert (await state(partition))["rejected_bytes"] == size
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("shelf", ["quarantine", "rejected"])
+def test_a_shelf_of_another_kind_refuses_what_goes_there_and_nothing_else(server: StoreServer, shelf: str) -> None:
+    """Somebody wrote to our key: the batch that would go there leaves nothing, every other one is taken."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            await store.call("SET", f"{partition.keys.prefix}:{shelf}", "x")
+            one, none = (kept(b"body"),), ()
+            there, elsewhere = ((one, none), (none, one)) if shelf == "quarantine" else ((none, one), (one, none))
+            assert await partition.commit(event("a")) == [1]
+            assert await partition.commit(event("b"), quarantined=elsewhere[0], rejected=elsewhere[1]) == [2]
+            before = await state(partition)
+            with pytest.raises(StoreError, match="WRONGTYPE"):
+                await partition.commit(event("c"), quarantined=there[0], rejected=there[1])
+            assert await state(partition) == before
+            assert await partition.names() == ["a", "b"]
+
+    asyncio.run(check())
+
+
+def test_a_batch_without_events_counts_its_requests_and_no_bytes(server: StoreServer) -> None:
+    """Of the log only its number is written."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            assert await partition.commit(counts=[("one", "ignored", 1)]) == []
+            assert await state(partition) == {"seq": 0, "q:one:ignored": 1}
 
     asyncio.run(check())
 
