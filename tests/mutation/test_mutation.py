@@ -4,12 +4,16 @@ The middle run is a step of ``.ci/run``, the long one, of all, takes half an hou
 """
 
 import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.mutation.copies import Copy
 from tests.mutation.equivalent import Equivalent, is_equivalent, load, wrong_entries
-from tests.mutation.jury import ControlFailed
+from tests.mutation.judge import Answer, Question
+from tests.mutation.jury import AGAIN_TIMES, LEAST_S, ControlFailed, Jury
 from tests.mutation.lua_mutants import lua_mutants, split
 from tests.mutation.mutant import Mutant
 from tests.mutation.python_mutants import python_mutants
@@ -146,6 +150,54 @@ def test_a_judge_kills_with_tests_that_look_and_not_with_others() -> None:
     assert ([each.fate for each in survived.verdicts], survived.score()) == (["survived"], 0.0)
     assert [each.mutant for each in survived.verdicts] == [each.mutant for each in killed.verdicts]
     assert sum("survived" in line for line in said) == 1
+
+
+class Asked(Copy):
+    """Answers for its tests: ``took_s`` for each file, of which only ``slow`` notices anything."""
+
+    def __init__(self, took_s: dict[str, float], *, hangs: int = 0) -> None:
+        self.took_s, self.hangs = took_s, hangs
+        self.questions: list[Question] = []
+        self.is_changed = False
+
+    def ask(self, question: Question) -> Answer:
+        """The next answer."""
+        self.questions.append(question)
+        if self.is_changed and self.hangs:
+            self.hangs -= 1
+            return Answer("timeout", question.within_s, "")
+        notices = self.is_changed and question.tests == "slow"
+        return Answer(
+            "failed" if notices else "passed", self.took_s[question.tests], "", "slow::a" if notices else None
+        )
+
+    @contextmanager
+    def holding(self, mutant: Mutant) -> Iterator[None]:
+        """Changed within the block."""
+        self.is_changed = True
+        yield
+        self.is_changed = False
+
+
+(MUTANT, _) = python_mutants("x.py", "x = a < b")
+
+
+def test_who_is_quick_is_asked_first_and_then_who_notices() -> None:
+    """Of the tests that notice, those that did so last come first; what the code as it is takes is asked once."""
+    copy, jury, target = Asked({"slow": 2.5, "quick": 1.0}), Jury(), Target("guard", "x.py", ("slow", "quick"))
+    assert [jury.judge(copy, target, MUTANT) for _ in range(4)] == ["killed"] * 4
+    asked = [(question.tests, question.first) for question in copy.questions]
+    assert asked[:4] == [("slow", ()), ("quick", ()), ("quick", ()), ("slow", ())]
+    assert asked[4:] == [("quick", ()), *[("slow", ("slow::a",))] * 3]
+
+
+@pytest.mark.parametrize(("hangs", "fate"), [(0, "survived"), (1, "survived"), (2, "timed out")])
+def test_what_did_not_end_in_time_is_asked_again_with_more(hangs: int, fate: str) -> None:
+    """On a busy machine a sound run may take long: only what hangs twice counts as noticed."""
+    copy = Asked({"quick": 1.0}, hangs=hangs)
+    assert Jury().judge(copy, Target("guard", "x.py", ("quick",)), MUTANT) == fate
+    times_s = [question.within_s for question in copy.questions[1:]]
+    assert times_s == [LEAST_S, LEAST_S * AGAIN_TIMES][: hangs + 1]
 
 
 def test_tests_that_fail_anyway_judge_nothing() -> None:
