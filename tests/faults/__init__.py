@@ -5,6 +5,6 @@
 one goes on. At the end everything is drained, and ``tests/crashes/verdict.py`` asks.
 
 56 points; 162 cases in a running gateway (54 points killed, failing, hanging), the two points of migrations in
-``test_migrating.py``: all struck, 0 lost, the account adds up. Kills and errors take two minutes, hangs two more; a slow machine takes longer,
-and misses none: ``tours.py``.
+``test_migrating.py``: all struck, 0 lost, the account adds up. Kills and errors take two minutes, hangs two more; a
+slow machine takes longer, and misses none: ``tours.py``.
 """
