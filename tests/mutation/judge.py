@@ -40,7 +40,7 @@ _NO_TESTS = 5
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Which file of tests to run, until one fails."""
+    """Which file of tests to run (or which test, by its pytest name), until one fails."""
 
     tests: str
     within_s: float
@@ -56,7 +56,7 @@ class Answer(msgspec.Struct, frozen=True):
     words: str
     """The end of what pytest said."""
     noticed_by: str | None = None
-    """The test that failed, by its pytest name; ``None`` if none did, or none began."""
+    """The test that failed, or that ran when the time was over, by its pytest name; ``None`` if none did or began."""
 
 
 def main() -> None:
@@ -72,24 +72,24 @@ def main() -> None:
 
 def _ask(question: Question) -> Answer:
     began_s = time.monotonic()
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as failed:
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as latest:
         child = os.fork()
         if child == 0:
-            _run(question, said.fileno(), failed.fileno())
+            _run(question, said.fileno(), latest.fileno())
         ended = _wait(child, question.within_s)
         with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         said.seek(0)
         words = said.read()[-4_000:].decode("utf-8", "replace")
-        failed.seek(0)
-        noticed_by = failed.read().decode() or None
+        latest.seek(0)
+        noticed_by = latest.read().decode("utf-8", "replace") or None
     code = os.waitstatus_to_exitcode(status)
     took_s = time.monotonic() - began_s
     if not ended:
-        return Answer("timeout", took_s, words)
+        return Answer("timeout", took_s, words, noticed_by)
     outcome = {0: "passed", _NO_TESTS: "no tests"}.get(code, "failed")
-    return Answer(outcome, took_s, words, noticed_by)  # type: ignore[arg-type]  # the outcome is one of those
+    return Answer(outcome, took_s, words, noticed_by if outcome == "failed" else None)  # type: ignore[arg-type]  # the outcome is one of those
 
 
 def _wait(child: int, within_s: float) -> bool:
@@ -102,19 +102,19 @@ def _wait(child: int, within_s: float) -> bool:
     return bool(ready)
 
 
-def _run(question: Question, said: int, failed: int) -> None:
-    """In the child: run the tests, write down which failed, and end."""
+def _run(question: Question, said: int, latest: int) -> None:
+    """In the child: run the tests, write down which one runs, and end."""
     import pytest
 
     class Sorted:
-        """Puts some tests first, and keeps the name of the one that fails."""
+        """Puts some tests first, and keeps the name of the latest: with ``-x`` the one that failed, if one did."""
 
         def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
             items.sort(key=lambda item: item.nodeid not in question.first)
 
-        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-            if report.failed:
-                os.pwrite(failed, report.nodeid.encode(), 0)
+        def pytest_runtest_logstart(self, nodeid: str) -> None:
+            os.ftruncate(latest, 0)
+            os.pwrite(latest, nodeid.encode(), 0)
 
     code = 3
     try:

@@ -7,16 +7,17 @@ from typing import Literal
 import msgspec
 
 from tests.mutation.copies import Copy
-from tests.mutation.judge import Question
+from tests.mutation.judge import Answer, Question
 from tests.mutation.mutant import Mutant
 from tests.mutation.targets import Target
 
 Fate = Literal["killed", "timed out", "survived"]
 
-LEAST_S, TIMES = 10.0, 5.0
-"""A run may take so long, and so many times what the unchanged code took, before it counts as hanging."""
-AGAIN_TIMES = 4.0
-"""What did not end in time is asked again with so many times that: the machine may have been busy."""
+LEAST_S, TIMES = 5.0, 3.0
+"""A file of tests may take so long, and so many times what it took with the unchanged code. Then the test that ran is
+asked alone, with as much again: only if that does not end either it hangs. The machine may have been busy."""
+AGAIN_TIMES = 5.0
+"""If the one test ends, the file is asked again with so many times that."""
 CONTROL_S = 300.0
 REMEMBERED = 12
 """So many tests that noticed the last mistakes in a file are the first that look for the next one."""
@@ -43,10 +44,7 @@ class Jury:
         with copy.holding(mutant):
             for tests in self._in_order(target):
                 case = (target.file, tests)
-                question = Question(tests, self._within_s(tests), tuple(self._last.get(case, ())))
-                answer = copy.ask(question)
-                if answer.outcome == "timeout":
-                    answer = copy.ask(msgspec.structs.replace(question, within_s=AGAIN_TIMES * question.within_s))
+                answer = _ask(copy, Question(tests, self._within_s(tests), tuple(self._last.get(case, ()))))
                 if answer.outcome == "no tests":
                     raise ControlFailed(f"{mutant}: {answer.words}")
                 with self._lock:
@@ -82,3 +80,13 @@ class Jury:
         if test in last:
             last.remove(test)
         last.append(test)
+
+
+def _ask(copy: Copy, question: Question) -> Answer:
+    """The answer; that it timed out only if a test hangs also by itself."""
+    answer = copy.ask(question)
+    if answer.outcome == "timeout" and answer.noticed_by is not None:
+        alone = copy.ask(Question(answer.noticed_by, question.within_s))
+        if alone.outcome == "passed":
+            return copy.ask(msgspec.structs.replace(question, within_s=AGAIN_TIMES * question.within_s))
+    return answer
