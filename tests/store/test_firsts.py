@@ -186,3 +186,24 @@ def test_a_cursor_that_was_set_back_goes_on(server: StoreServer) -> None:
             assert (await subscriber.line())["unaccounted"] == 0
 
     asyncio.run(check())
+
+
+def test_what_begins_anew_leaves_nothing_of_before(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cursor that was set back: neither stream keeps what was, and the record stands where the cursor goes."""
+    monkeypatch.setattr(parked, "FIRSTS_BYTES", 2 * (len(pack([first(1)])) + RECORD_BYTES))
+
+    async def check() -> None:
+        async with server.store() as store:
+            subscriber = await with_events(store, 4)
+            for seq in (1, 2, 3):
+                await subscriber.settle(seq, delivered=1, firsts=[first(seq)])
+            assert await kept(subscriber) == [[1], [2], [3]]
+            await store.call("HSET", subscriber.keys.sub, "cursor", 0, "delivered", 0)
+            subscriber.cursor = 0
+            await subscriber.settle(2, delivered=1, filtered=1, firsts=[first(1)])
+            assert [entry_id for entry_id, _ in await store.call("XRANGE", subscriber.keys.firsts, "-", "+")] == [
+                b"2-0"
+            ]
+            assert await kept(subscriber) == [[1]]
+
+    asyncio.run(check())
