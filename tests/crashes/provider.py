@@ -167,7 +167,9 @@ class _Link:
 
     async def ask(self, port: int, wire: bytes) -> tuple[int, bytes]:
         """Send a request; status and body of its answer."""
-        if self._writer is None or port != self._port:
+        # One that was closed while nothing was under way on it refuses nobody: any client with a pool looks first.
+        is_closed = self._reader is None or self._reader.at_eof()
+        if self._writer is None or is_closed or port != self._port:
             self.close()
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", port)
             self._port = port

@@ -8,9 +8,10 @@ import sys
 import termios
 
 CHILD = """
-import signal, sys
+import os, signal, sys
 from gateway.workers.hangup import hangup
-decide = hangup(stop=lambda: sys.exit(7), reload=lambda: print("reload", flush=True))
+# Not print: the signal may come in the middle of one, and the buffer would refuse it.
+decide = hangup(stop=lambda: sys.exit(7), reload=lambda: os.write(1, b"reload\\n"))
 signal.signal(signal.SIGHUP, lambda *_: decide())
 print("ready", flush=True)
 while True:
