@@ -173,7 +173,7 @@ def test_whoever_is_asked_knows_what_all_know(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)
 def test_workers_die_and_are_replaced_under_load_and_nothing_is_refused_or_lost(tmp_path: Path) -> None:
     """One is killed: the other serves, and it is started again, after a growing pause where it cannot start. All are
-    replaced: no request is refused (40 were when connections were not drained). SIGTERM: who was in the middle of a
+    replaced: no request is refused (how, and the control: ``test_accepting.py``). SIGTERM: who was in the middle of a
     request is answered, and the gateway is gone within 15 s. The account closes."""
 
     async def story(at: Cluster, subscriber: Subscriber) -> None:
