@@ -20,6 +20,10 @@ SETTLE_CHANGES = 1_000
 SETTLE_WAIT_S = 0.005
 """How long outcomes gather before they are settled together, unless there are many."""
 
+AGAIN_S = 0.05
+AGAIN_MAX_S = 1.0
+"""The pause after a settle that got no answer: the first one, twice as long each time, and the longest."""
+
 Settled = Callable[[list[Change], list[Change], list[str]], Awaitable[None]]
 """Told after each settle: changes of events the cursor passed, changes of parked ones, keys that became free."""
 
@@ -105,7 +109,7 @@ class Settler:
 
     async def _settle_surely(self, passed: Passed, changes: list[Change]) -> list[str]:
         """Repeat until the store has answered: the same number, so that it counts once."""
-        number, pause_s = self._store.next_settle(), 0.05
+        number, pause_s = self._store.next_settle(), AGAIN_S
         while True:
             try:
                 return await self._store.settle(
@@ -123,4 +127,4 @@ class Settler:
             except StoreUnavailable as error:
                 log.warning("delivery.settle", subscriber=self._store.name, why=str(error), again_in_s=pause_s)
                 await asyncio.sleep(pause_s)
-                pause_s = min(1.0, pause_s * 2)
+                pause_s = min(AGAIN_MAX_S, pause_s * 2)

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.delivery import settling
 from gateway.delivery.parcel import Delivery, Slot
 from gateway.delivery.settling import SETTLE_CHANGES, Settler
 from gateway.delivery.window import Window
-from gateway.errors import LeaseLost
+from gateway.errors import LeaseLost, StoreUnavailable
 from gateway.store.firsts import First, unpack
 from gateway.store.log import Entry
 from gateway.store.parked import Change
@@ -174,6 +175,39 @@ def test_a_lost_reply_is_asked_for_again_and_counts_once(server: StoreServer) ->
     with_lane(server, 2, check)
 
 
+def test_a_store_that_does_not_answer_is_asked_more_and_more_seldom(
+    server: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pause is twice the last, up to the longest, and each is told."""
+
+    async def never(*_: object, **__: object) -> list[str]:
+        raise StoreUnavailable("it is away")
+
+    monkeypatch.setattr(settling, "AGAIN_S", 0.001)
+    monkeypatch.setattr(settling, "AGAIN_MAX_S", 0.006)
+    monkeypatch.setattr(settling, "SETTLE_WAIT_S", 0.0)
+
+    async def check(lane: Lane) -> None:
+        monkeypatch.setattr(lane.settler._store, "settle", never)
+        lane.settler.resolve(lane.take_in(1)[0], None)
+        with capture_logs() as told:
+            async with lane.running():
+                await lane.until(lambda: len(told) >= 6)
+        pauses_s = [entry["again_in_s"] for entry in told if entry["event"] == "delivery.settle"]
+        assert pauses_s[:6] == [0.001, 0.002, 0.004, 0.006, 0.006, 0.006]
+
+        monkeypatch.setattr(settling, "AGAIN_S", 3_600.0)
+        lane.settler.resolve(lane.take_in(2)[0], None)
+        with capture_logs() as told:
+            async with lane.running():
+                await lane.until(lambda: len(told) > 0)
+                for _ in range(10):
+                    await asyncio.sleep(0)
+        assert len(told) == 1, "it pauses"
+
+    with_lane(server, 2, check)
+
+
 def test_it_ends_when_it_was_stopped_and_nothing_more_will_come(server: StoreServer) -> None:
     """Not before: somebody may still have an attempt on the wire, whose end is settled as well."""
 
@@ -209,6 +243,31 @@ def test_a_stop_settles_all_that_is_there_first(server: StoreServer, monkeypatch
         assert not lane.settler.has_work
 
     with_lane(server, 5, check)
+
+
+def test_a_settle_waits_for_others_until_it_is_full_or_the_last(
+    server: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events of the window and parked ones fill it together; a stop waits for nothing."""
+    monkeypatch.setattr(settling, "SETTLE_EVENTS", 3)
+    monkeypatch.setattr(settling, "SETTLE_WAIT_S", 3_600.0)
+
+    async def check(lane: Lane) -> None:
+        first, second, third = lane.take_in(1, 2, 3)
+        lane.settler.resolve(first, None)
+        lane.settler.add(Change("done", 9))
+        async with lane.running():
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert lane.room == 0, "two of three: it waits"
+        lane.settler.resolve(second, None)
+        async with lane.running():
+            await lane.until(lambda: lane.settler.cursor == 2)
+        lane.settler.resolve(third, None)
+        await lane.finish()
+        assert (lane.settler.cursor, lane.room) == (3, 2)
+
+    with_lane(server, 3, check)
 
 
 def test_with_nothing_to_say_the_store_is_not_asked(server: StoreServer) -> None:
