@@ -13,9 +13,10 @@ from tests.mutation.targets import Target
 
 Fate = Literal["killed", "timed out", "survived"]
 
-LEAST_S, TIMES = 5.0, 3.0
+LEAST_S, TIMES = 8.0, 3.0
 """A file of tests may take so long, and so many times what it took with the unchanged code. Then the test that ran is
-asked alone, with as much again: only if that does not end either it hangs. The machine may have been busy."""
+asked alone, with as much again: only if that does not end either it hangs. The machine may have been busy. Tests that
+wait for something give up after five seconds: they shall be heard."""
 AGAIN_TIMES = 5.0
 """If the one test ends, the file is asked again with so many times that."""
 CONTROL_S = 300.0

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import BatchRefused, StoreError, StoreUnavailable
 from gateway.store import log as log_module
-from gateway.store.log import COMMITTER_TTL_S
+from gateway.store.log import COMMITTER_TTL_S, Batch
 from gateway.store.quarantine import KeptRequests
 from tests.store.partition import SOURCE, Partition, event, kept
 from tests.support.stores import StoreServer
@@ -131,11 +131,13 @@ def test_a_shelf_of_another_kind_refuses_what_goes_there_and_nothing_else(server
             there, elsewhere = ((one, none), (none, one)) if shelf == "quarantine" else ((none, one), (one, none))
             assert await partition.commit(event("a")) == [1]
             assert await partition.commit(event("b"), quarantined=elsewhere[0], rejected=elsewhere[1]) == [2]
+            doubt = Batch([event("d")], [], list(elsewhere[0]), list(elsewhere[1]), [(SOURCE, "ignored", 1)], 1)
+            assert await partition.log.commit(partition.log.next_batch(), doubt) == [3]
             before = await state(partition)
             with pytest.raises(StoreError, match="WRONGTYPE"):
                 await partition.commit(event("c"), quarantined=there[0], rejected=there[1])
             assert await state(partition) == before
-            assert await partition.names() == ["a", "b"]
+            assert await partition.names() == ["a", "b", "d"]
 
     asyncio.run(check())
 
