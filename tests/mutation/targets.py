@@ -74,7 +74,7 @@ TARGETS: tuple[Target, ...] = (
     Target(
         "dedupe",
         "gateway/intake/committer.py",
-        tuple(f"tests/intake/test_{name}.py" for name in ("committer_spool", "notes", "committer")),
+        tuple(f"tests/intake/test_{name}.py" for name in ("committer_pace", "committer_spool", "notes", "committer")),
         frozenset({"_flush", "_may_spool_notes", "_place", "_commit"}),
     ),
     Target("dedupe", "gateway/intake/notes.py", ("tests/intake/test_notes.py", "tests/intake/test_committer.py")),

@@ -1,0 +1,171 @@
+"""When a committer goes and for whom it gives up: by a clock of the test's, so that no machine is too slow for it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from gateway.errors import StoreUnavailable
+from gateway.intake import committer as committer_module
+from gateway.intake.committer import Committer
+from gateway.store.layout import Keys
+from gateway.store.log import Batch, PartitionLog
+from tests.store.partition import SOURCE, Partition, event
+from tests.support.stores import StoreServer
+
+PATIENCE_S = 5.0
+
+
+class Room:
+    """A committer on a real partition. ``before`` is called before each of its batches goes, and may refuse it."""
+
+    def __init__(self, log: PartitionLog, partition: Partition) -> None:
+        self.now_s = 1e9
+        self.partition = partition
+        self.sizes: list[int] = []
+        self.before: Callable[[], None] = lambda: None
+        self.committer = Committer(log, monotonic=lambda: self.now_s)
+        self._number = 0
+        commit = log.commit
+
+        async def watched(number: int, batch: Batch, *, committer: str | None = None) -> list[int]:
+            self.sizes.append(len(batch.events))
+            self.before()
+            return await commit(number, batch, committer=committer)
+
+        log.commit = watched  # type: ignore[method-assign]  # it looks, and may refuse
+
+    def submit(self) -> "asyncio.Future[list[int]]":
+        """A request with one new event."""
+        self._number += 1
+        return self.committer.submit([event(f"{self._number}")], count=(SOURCE, "accepted"))
+
+    async def all_of(self, *futures: "asyncio.Future[list[int]]") -> None:
+        """They are committed."""
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(*futures)
+
+
+@asynccontextmanager
+async def room(server: StoreServer) -> AsyncIterator[Room]:
+    """A started committer, ended whatever it waits for."""
+    async with server.store() as store:
+        log = PartitionLog(store, Keys("0"))
+        made = Room(log, Partition(store))
+        made.committer.start()
+        task = made.committer._task
+        assert task is not None
+        try:
+            yield made
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def turns() -> None:
+    """The loop turns a few times: what can go without waiting for a clock has gone."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def refuse() -> None:
+    """The store is away."""
+    raise StoreUnavailable("it is away")
+
+
+def test_who_waited_for_half_of_the_patience_is_told_with_the_batch(
+    valkey: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They could not wait for another one; who came later gets one of its own."""
+    monkeypatch.setattr(committer_module, "GIVE_UP_S", 10.0)
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            began_s = made.now_s
+            behind: list[asyncio.Future[list[int]]] = []
+
+            def away() -> None:
+                for after_s in (4.9, 5.0, 5.1):
+                    made.now_s = began_s + after_s
+                    behind.append(made.submit())
+                made.now_s = began_s + 10
+                made.before = lambda: None
+                refuse()
+
+            made.before = away
+            first = made.submit()
+            with pytest.raises(StoreUnavailable):
+                await first
+            await made.all_of(behind[2])
+            assert [type(each.exception()) for each in behind] == [StoreUnavailable, StoreUnavailable, type(None)]
+
+    asyncio.run(check())
+
+
+def test_a_batch_waits_for_a_part_of_the_company_of_the_last(
+    valkey: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three quarters of its requests, or a part of its time, whichever is there first; one alone goes at once."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+
+            def take_long() -> None:
+                made.now_s += 3_600
+
+            made.before = take_long
+            for _ in range(2):
+                await made.all_of(made.submit())
+            await made.all_of(*[made.submit() for _ in range(8)])
+            five = [made.submit() for _ in range(5)]
+            await turns()
+            assert made.sizes == [1, 1, 8]
+            await made.all_of(made.submit(), *five)
+            assert made.sizes == [1, 1, 8, 6]
+
+            monkeypatch.setattr(committer_module, "COMPANY_TIME_PART", 1e-6)
+            await made.all_of(*[made.submit() for _ in range(8)])
+            await made.all_of(made.submit())
+            assert made.sizes[4:] == [8, 1]
+
+    asyncio.run(check())
+
+
+def test_after_a_refusal_it_pauses(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is away is not asked as fast as the loop can."""
+    monkeypatch.setattr(committer_module, "RETRY_PAUSE_S", 3_600.0)
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            made.before = refuse
+            with pytest.raises(StoreUnavailable):
+                await made.submit()
+            made.submit()
+            await turns()
+            assert made.sizes == [1]
+
+    asyncio.run(check())
+
+
+def test_counts_that_were_refused_go_again_by_themselves(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without anybody's request to take them along."""
+    monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.0)
+    monkeypatch.setattr(committer_module, "NOTES_AGAIN_S", 0.001)
+
+    async def check() -> None:
+        async with room(valkey) as made:
+
+            def away() -> None:
+                if len(made.sizes) < 3:
+                    refuse()
+
+            made.before = away
+            made.committer.note(SOURCE, "rejected")
+            async with asyncio.timeout(PATIENCE_S):
+                while (await made.partition.ledger()).requests.rejected < 1:
+                    await asyncio.sleep(0.002)
+            assert made.sizes[:3] == [0, 0, 0]
+
+    asyncio.run(check())
