@@ -169,3 +169,22 @@ def test_counts_that_were_refused_go_again_by_themselves(valkey: StoreServer, mo
             assert made.sizes[:3] == [0, 0, 0]
 
     asyncio.run(check())
+
+
+def test_counts_alone_may_go_to_the_spool_in_their_time_or_at_a_stop(valkey: StoreServer) -> None:
+    """Not without counts, and not sooner than so often."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            may, began_s = made.committer._may_spool_notes, made.now_s
+            assert not may()
+            made.committer.note(SOURCE, "rejected")
+            assert [may(), may()] == [True, False]
+            made.now_s = began_s + committer_module.NOTES_SPOOLED_S - 0.001
+            assert not may()
+            made.now_s = began_s + committer_module.NOTES_SPOOLED_S
+            assert [may(), may()] == [True, False]
+            made.committer._closing = True
+            assert [may(), may()] == [True, True]
+
+    asyncio.run(check())
