@@ -5,9 +5,11 @@ import random
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -43,6 +45,12 @@ class Result(msgspec.Struct):
         """Killed and timed out among all judged, in percent; 100 if none was judged."""
         judged = [each.fate for each in self.verdicts if part in (None, each.part)]
         return 100.0 * sum(fate != "survived" for fate in judged) / len(judged) if judged else 100.0
+
+    def line(self, part: Part) -> str:
+        """What came of one part, in a line."""
+        fates = [each.fate for each in self.verdicts if each.part == part]
+        numbers = ", ".join(f"{fates.count(fate)} {fate}" for fate in get_args(Fate))
+        return f"{part}: {len(fates)} judged, {numbers}: {self.score(part):.1f} %, {self.mean_s(part):.2f} s each"
 
     def mean_s(self, part: Part | None = None) -> float:
         """The time that judging one took, in one process; 0 if none was judged."""
@@ -103,6 +111,7 @@ def _judge_all(
     for each in chosen:
         waiting.put(each)
     jury = Jury()
+    left = Counter(target.part for target, _ in chosen)
     ending = threading.Event()
 
     def work() -> None:
@@ -116,6 +125,9 @@ def _judge_all(
                 fate = jury.judge(copy, target, mutant)
                 result.verdicts.append(Verdict(target.part, mutant, fate, time.monotonic() - began_s))
                 _progress(result, len(chosen), fate, mutant, say)
+                left[target.part] -= 1
+                if not left[target.part]:
+                    say(result.line(target.part))
 
     with ThreadPoolExecutor(processes) as pool:
         try:
