@@ -162,7 +162,8 @@ class Alerts:
         if remembered.epoch != self._epoch:
             # Where nobody has looked since we did, what we know is newer: the store was away, and we went on.
             if remembered.watch.looked_ms != self._saved_watch.looked_ms:
-                self._watch, self._standing = remembered.watch, {**self._of_store_alone(), **remembered.standing}
+                own = self._of_store_alone(remembered.standing)
+                self._watch, self._standing = remembered.watch, {**remembered.standing, **own}
             self._epoch, self._saved_watch, self._saved = remembered.epoch, remembered.watch, remembered.standing
         accounts = await sight.accounts()  # first, since the other task writes to what is remembered meanwhile
         self._watch = listen(self._watch, accounts, sight.config.sources, sight.wall_ms())
@@ -177,15 +178,28 @@ class Alerts:
     def _resign(self, known: Mapping[str, Standing], *, others_tell: bool) -> None:
         """Leave it to whoever tells now; but of what the store never heard only we can say that it is over."""
         self._away_ms, self._epoch, self._others_tell = 0, None, others_tell
-        self._standing = {key: each for key, each in self._of_store_alone().items() if key not in known}
+        self._standing = self._of_store_alone(known)
         self._saved, self._saved_watch = {}, Watch()
         if self._standing:
             self._go_on({})
 
-    def _of_store_alone(self) -> dict[str, Standing]:
-        """Of what stands, what was found without the store and not written there."""
+    def _of_store_alone(self, known: Mapping[str, Standing]) -> dict[str, Standing]:
+        """Of what stands, what was found without the store and not written there.
+
+        What the store remembers of an earlier outage, which is over, says nothing of this one; only where it knows the
+        alert as raised will whoever looks there end it.
+        """
+
+        def is_raised_in(book: Mapping[str, Standing], key: str) -> bool:
+            return key in book and book[key].raised
+
         return {
-            key: each for key, each in self._standing.items() if each.kind in WITHOUT_STORE and key not in self._saved
+            key: each
+            for key, each in self._standing.items()
+            if each.kind in WITHOUT_STORE
+            and each != self._saved.get(key)
+            and not is_raised_in(self._saved, key)
+            and not is_raised_in(known, key)
         }
 
     def _look_without_store(self, error: StoreError) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from standardwebhooks.webhooks import Webhook
@@ -269,11 +270,14 @@ def test_a_store_that_is_away_is_an_alert_and_its_return_the_end_of_it(tmp_path:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("outage", [1, 2])
 @pytest.mark.parametrize("taken_over", [False, True])
 def test_a_store_that_goes_before_it_was_looked_at_is_an_alert(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_over: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_over: bool, outage: int
 ) -> None:
-    """Nobody knows yet whose part it is: the first worker tells, and of its end too, whoever delivers by then."""
+    """Nobody knows yet whose part it is: the first worker tells, and of its end too, whoever delivers by then.
+
+    Nor does it matter that the store still remembers the end of another outage."""
 
     async def run() -> None:
         read, away = AlertBook.read, True
@@ -289,6 +293,12 @@ def test_a_store_that_goes_before_it_was_looked_at_is_an_alert(
             staff(tmp_path, {}, tables=TABLES.format(port=server.port)) as at,
         ):
             await said(server, ("raised", "store_away"))
+            if outage == 2:
+                book = AlertBook(at.gateway.store, at.gateway.keys[0])
+                now_ms = at.gateway.alerts._sight.wall_ms()
+                ended = alerting.of_store(alerting.STORE_AWAY, "the store is away", now_ms)
+                ended = msgspec.structs.replace(ended, raised=False, gone_ms=now_ms, told_ms=now_ms)
+                await book.save((await read(book)).epoch, None, {"store_away:": ended})
             if taken_over:
                 await at.gateway.dispatchers[0].stop()
                 assert (await Lease(at.gateway.store, at.gateway.keys[0], "another/process").take()).ours
