@@ -9,7 +9,7 @@ from gateway.errors import BatchRefused, StoreError, StoreUnavailable
 from gateway.store import log as log_module
 from gateway.store.log import COMMITTER_TTL_S, Batch
 from gateway.store.quarantine import KeptRequests
-from tests.store.partition import SOURCE, Partition, event, kept
+from tests.store.partition import NOW_MS, SOURCE, Partition, event, kept
 from tests.support.stores import StoreServer
 
 
@@ -56,6 +56,21 @@ def test_a_batch_leaves_its_counts_and_nothing_else(server: StoreServer) -> None
             }
             came = await store.call("HMGET", partition.keys.state, "l:one", "l:two")
             assert came == [b"2026-02-03T12:00:00.000Z"] * 2, "when the latest of each source came"
+
+    asyncio.run(check())
+
+
+def test_when_the_latest_event_came_never_goes_back(server: StoreServer) -> None:
+    """What waited in a spool and comes into the log late is not the latest of its source."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            first, second, third = (event(f"{at}", received_ms=NOW_MS + at) for at in range(3))
+            for each, latest in ((second, second), (first, second), (third, third)):
+                await partition.commit(each)
+                came = msgspec.json.decode(latest.event_json)["received_at"]
+                assert (await partition.account()).latest == {SOURCE: came}
 
     asyncio.run(check())
 

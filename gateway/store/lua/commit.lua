@@ -64,9 +64,11 @@ for i = 1, n_sources do logged[i], duplicate[i] = 0, 0 end
 local function finish()
   for i = 1, n_sources do
     if logged[i] > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':logged', logged[i]) end
-    -- When its latest event came; before that field is nothing of the provider's.
+    -- When its latest event came; before that field is nothing of the provider's. What waited in a spool comes later.
     local came = latest[i] and string.match(latest[i], '"received_at":"([^"]+)"')
-    if came then redis.call('HSET', state, 'l:' .. sources[i], came) end
+    if came and came > (redis.call('HGET', state, 'l:' .. sources[i]) or '') then
+      redis.call('HSET', state, 'l:' .. sources[i], came)
+    end
     if duplicate[i] > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':duplicate', duplicate[i]) end
     local produced = logged[i] + duplicate[i]
     if produced > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':produced', produced) end
