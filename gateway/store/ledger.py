@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
-from gateway.store.spooled import SpooledBatch
+from gateway.store.spooled import SpooledBatch, Tally
 from schemas.timestamps import format_ms
 
 
@@ -163,9 +163,12 @@ async def read_account(store: Store, keys: Keys, names: Iterable[str], spooled: 
         source, _, term = rest.rpartition(":")
         account = sources.setdefault(source, SourceAccount())
         setattr(account.requests if letter == "q" else account.events, term, int(value))
-    for batch in spooled:
-        if batch.number > newest[batch.committer]:
-            _count_spooled(sources, batch)
+    for batch in sorted(spooled, key=lambda each: each.number):  # they will be committed as they are counted here
+        before = newest[batch.committer]
+        if batch.number > before:
+            is_missing = batch.tally.doubtful_number > before
+            _count_spooled(sources, batch.tally, batch.tally.doubtful if is_missing else [])
+            newest[batch.committer] = batch.number
     for account in sources.values():
         count = account.requests
         count.received = count.accepted + count.ignored + count.quarantined + count.rejected
@@ -181,12 +184,12 @@ async def read_account(store: Store, keys: Keys, names: Iterable[str], spooled: 
     )
 
 
-def _count_spooled(sources: dict[str, SourceAccount], batch: SpooledBatch) -> None:
-    for source, number in batch.tally.events.items():
+def _count_spooled(sources: dict[str, SourceAccount], tally: Tally, missing: list[tuple[str, str, int]]) -> None:
+    for source, number in tally.events.items():
         events = sources.setdefault(source, SourceAccount()).events
         events.produced += number
         events.spooled += number
-    for source, outcome, number in batch.tally.requests:
+    for source, outcome, number in [*tally.requests, *missing]:
         requests = sources.setdefault(source, SourceAccount()).requests
         setattr(requests, outcome, getattr(requests, outcome) + number)
 

@@ -17,6 +17,10 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
     """Source → number of events."""
     requests: list[tuple[str, str, int]]
     """Source, outcome, number: as ``Batch.counts``."""
+    doubtful: list[tuple[str, str, int]] = []
+    """As ``Batch.doubtful``: what an earlier batch of the committer has counted already, if that one is in."""
+    doubtful_number: int = 0
+    """The number of that batch."""
 
     @property
     def total(self) -> int:
@@ -38,4 +42,4 @@ def tally_of(batch: Batch) -> Tally:
     events: dict[str, int] = {}
     for event in batch.events:
         events[event.source] = events.get(event.source, 0) + 1
-    return Tally(events, batch.counts)
+    return Tally(events, batch.counts, batch.doubtful, batch.doubtful_number)

@@ -7,7 +7,9 @@ import pytest
 from redis.exceptions import ResponseError
 
 from gateway.errors import BatchRefused, StoreUnavailable
+from gateway.store.ledger import read_account
 from gateway.store.log import Batch
+from gateway.store.spooled import SpooledBatch, tally_of
 from tests.store.partition import SOURCE, Partition, event, kept
 from tests.support.stores import StoreServer
 
@@ -50,6 +52,29 @@ def test_batches_are_in_once_however_often_they_are_repeated(server: StoreServer
             assert await store.call("GET", partition.keys.committer_prefix + "c") == b"12:5"
             assert await partition.log.repeat("c", [(13, batch()), (14, batch("y"))]) == (2, None)
             assert await facts(partition) == (["8", "9", "10", "11", "12", "x", "y"], 8, 1)
+
+    asyncio.run(check())
+
+
+def test_doubtful_counts_are_in_the_account_while_they_wait(server: StoreServer) -> None:
+    """As they will be counted: not if the batch they came with is in, nor if it waits too, nor twice; at every step."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            for at, doubted_is_in, doubted_waits in ((0, False, False), (1, True, False), (2, False, True)):
+                partition = Partition(store, f"{at}-0")
+                log = partition.log
+                first = Batch([], [(*REJECTED, 7)], [], [])
+                await log.repeat("c", [(3, first)] if doubted_is_in else [])
+                doubt = {"doubtful": [(*REJECTED, 7)], "doubtful_number": 3}
+                rows = [(3, first)] if doubted_waits else []
+                rows += [(number, batch(f"{number}", **doubt)) for number in (4, 5)]
+                spooled = [SpooledBatch(at, "c", number, tally_of(each)) for number, each in rows]
+                for row in [None, *rows]:
+                    await log.repeat("c", [row] if row else [])
+                    counted = await read_account(store, partition.keys, (), spooled)
+                    requests = counted.sources[SOURCE].requests
+                    assert (requests.accepted, requests.rejected, requests.received) == (2, 7, 9)
 
     asyncio.run(check())
 
