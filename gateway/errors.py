@@ -5,7 +5,8 @@
     GatewayError
     ├── ConfigError            exit 3   the file is wrong; all mistakes at once, each with file:line
     ├── StoreError
-    │   ├── StoreUnavailable   503      the store cannot be reached, is loading, or refused a write for its own reasons
+    │   ├── StoreUnavailable   503      the store cannot be reached, or does not answer
+    │   │   └── StoreRefuses   503      it answers, and refuses for reasons of its own: loading, full, read-only, rights
     │   ├── NotDurable         exit 3   the store would acknowledge before the fsync; names the setting
     │   ├── StoreMismatch      exit 3   the store was first used with another number of partitions or format
     │   └── LeaseLost                   another process owns the partition now; stop settling it at once
@@ -41,6 +42,10 @@ class StoreError(GatewayError):
 
 class StoreUnavailable(StoreError):
     """The store cannot take this now. Nothing was acknowledged; trying again later is right."""
+
+
+class StoreRefuses(StoreUnavailable):
+    """The store answers, and refuses. The message has its words, which name no place of this machine."""
 
 
 class NotDurable(StoreError):

@@ -3,10 +3,10 @@
 import msgspec
 
 from gateway import problems
-from gateway.errors import StoreError, StoreUnavailable
+from gateway.errors import StoreError
 from gateway.intake.spool_folder import BEING_WRITTEN, FolderView
 from gateway.operate.amounts import counted, size
-from gateway.operate.refusals import Refused
+from gateway.operate.refusals import Refused, why_away
 from gateway.operate.sight import Sight
 from gateway.operate.views import SpoolStatus
 from schemas.timestamps import format_ms
@@ -78,10 +78,9 @@ async def store_away(sight: Sight, error: StoreError) -> StoreAway:
         refused = f"the spool cannot be written: {broken}"
     elif sight.takes() is False or spool.bytes >= spool.limit_bytes:
         refused = "the spool is full"
-    why = "it does not answer" if type(error) is StoreUnavailable else str(error)
     return StoreAway(
         Absence(
-            away=sight.away().strip() or f"({why})",
+            away=sight.away().strip() or f"({why_away(error)})",
             spool=spool,
             refused=refused,
             own=sight.config.store.data_dir is not None,

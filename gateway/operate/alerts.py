@@ -35,7 +35,7 @@ from gateway.operate.alerting import (
     words,
 )
 from gateway.operate.masking import mask_text, secrets_of
-from gateway.operate.refusals import Refused
+from gateway.operate.refusals import Refused, why_away
 from gateway.operate.sight import Sight
 from gateway.operate.status import read_status
 from gateway.operate.troubles import does
@@ -215,7 +215,7 @@ class Alerts:
             what = f"the settings of the store would lose what it acknowledges; {webhooks}"
             now[f"{STORE_SETTINGS}:"] = of_store(STORE_SETTINGS, what, self._away_ms)
         elif now_ms - self._away_ms >= AWAY_MS:
-            what = f"the store is away: it does not answer; {webhooks}"
+            what = f"the store is away: {why_away(error)}; {webhooks}"
             now[f"{STORE_AWAY}:"] = of_store(STORE_AWAY, what, self._away_ms)
         self._go_on(now)
 

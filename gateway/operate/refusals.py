@@ -69,12 +69,17 @@ def _kind(error: Exception) -> Problem:
     return problems.BAD_REQUEST if isinstance(error, RecursionError) else problems.UNAVAILABLE
 
 
+def why_away(error: StoreError) -> str:
+    """What the store said, if it said anything; why it is not heard names sockets and hosts, which the log has."""
+    return "it does not answer" if type(error) is StoreUnavailable else str(error)
+
+
 def explain(error: Exception) -> tuple[Problem, str]:
     """What to answer to an exception: the kind of refusal, and a sentence. Logs what is a defect of ours."""
     if isinstance(error, Refused):
         return error.problem, error.detail
     if isinstance(error, StoreUnavailable):
-        return problems.UNAVAILABLE, "the store does not answer at the moment"
+        return problems.UNAVAILABLE, f"the store cannot be asked at the moment: {why_away(error)}"
     if isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
         return _BY_STATUS[error.status_code], _words(error)
     if isinstance(error, RecursionError):  # msgspec's own, which the framework lets through

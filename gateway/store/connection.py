@@ -25,7 +25,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from gateway.config import StoreSettings
-from gateway.errors import NotDurable, StoreUnavailable
+from gateway.errors import NotDurable, StoreRefuses, StoreUnavailable
 from gateway.faults import fault_in_loop
 
 T = TypeVar("T")
@@ -236,16 +236,16 @@ REFUSALS = (
 """Words with which a server begins to say that it cannot take this now."""
 
 
-def unavailable(error: ResponseError) -> StoreUnavailable | None:
+def unavailable(error: ResponseError) -> StoreRefuses | None:
     """The server's refusal as ours, if it is one that passes; ``None`` for a defect."""
     text = str(error)
     # redis-py strips the first word of the errors it knows and puts it into the class's name
     word = text.split(" ", 1)[0]
     kind = type(error).__name__
     if word in REFUSALS or kind in ("OutOfMemoryError", "ReadOnlyError", "BusyLoadingError", "MasterDownError"):
-        return StoreUnavailable(f"the store refuses: {text}")
+        return StoreRefuses(f"the store refuses: {text}")
     if "write error" in text.lower() or "MISCONF" in text or "OOM" in text:
-        return StoreUnavailable(f"the store refuses: {text}")
+        return StoreRefuses(f"the store refuses: {text}")
     return None
 
 

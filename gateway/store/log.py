@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from gateway.errors import BatchRefused, StoreUnavailable
+from gateway.errors import BatchRefused, StoreRefuses, StoreUnavailable
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from schemas.timestamps import parse_iso_ms
@@ -266,9 +266,9 @@ def _refusal(error: ResponseError) -> StoreUnavailable | BatchRefused:
     return BatchRefused(str(error)) if str(error).startswith(("EVENT", "LATE")) else _waiting(error)
 
 
-def _waiting(error: ResponseError) -> StoreUnavailable:
+def _waiting(error: ResponseError) -> StoreRefuses:
     """Everything else: rights, settings, a key of another kind. An operator can mend it, and then it goes on."""
-    return StoreUnavailable(f"the store refuses: {error}")
+    return StoreRefuses(f"the store refuses: {error}")
 
 
 async def page_of(store: Store, keys: Keys, most: int) -> int:

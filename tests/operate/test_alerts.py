@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from standardwebhooks.webhooks import Webhook
 from structlog.testing import capture_logs
 
-from gateway.errors import LeaseLost, StoreError
+from gateway.errors import LeaseLost, StoreError, StoreMismatch
 from gateway.operate import alerting
 from gateway.operate import alerts as alerts_module
 from gateway.store.alerts import AlertBook, Standing, Watch
@@ -298,7 +298,7 @@ def test_a_store_that_goes_before_it_was_looked_at_is_an_alert(
                 now_ms = at.gateway.alerts._sight.wall_ms()
                 ended = alerting.of_store(alerting.STORE_AWAY, "the store is away", now_ms)
                 ended = msgspec.structs.replace(ended, raised=False, gone_ms=now_ms, told_ms=now_ms)
-                await book.save((await read(book)).epoch, None, {"store_away:": ended})
+                await book.save((await read(book)).epoch, Watch(looked_ms=now_ms), {"store_away:": ended})
             if taken_over:
                 await at.gateway.dispatchers[0].stop()
                 assert (await Lease(at.gateway.store, at.gateway.keys[0], "another/process").take()).ours
@@ -324,6 +324,9 @@ def test_a_store_that_is_away_is_told_by_one(tmp_path: Path, others_tell: bool) 
             alerts._is_first, alerts._others_tell = True, False
             alerts._look_without_store(StoreError("the store did not answer"))
             assert list(alerts._standing) == ["store_away:"]
+            mismatch = StoreMismatch("the store was first used with partitions = 3")
+            alerts._look_without_store(mismatch)
+            assert f"the store is away: {mismatch}; webhooks go into" in alerts._standing["store_away:"].what
 
     asyncio.run(run())
 
