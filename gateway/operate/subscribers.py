@@ -114,6 +114,7 @@ class Subscribers:
             await self._roster.refresh()
         else:
             member = await self._of_api(name)
+            await self._stored.tell_deleted(name)
             await self._swap(name, member.stored, after, change)
             await self._roster.refresh()
             assert member.stored is not None

@@ -19,6 +19,7 @@ from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from gateway.store.ledger import subscribers_of
 from gateway.store.log import page_of, received_ms
+from gateway.store.wanted import Wanted
 
 log = structlog.get_logger("gateway.store")
 
@@ -29,10 +30,6 @@ PAGE = 200
 
 MAX_PAGES = 200
 """Steps of one round; the rest waits for the next."""
-
-WANTED_MS = 3_600_000
-"""How long the log waits for a subscriber that no gateway has in its configuration any more. It may be another one's,
-which is being restarted: each says every few seconds whom it wants, and none trims what another one's still needs."""
 
 FULL = 0.85
 """The part of ``maxmemory`` at which the intake stops, so that deliveries can still be settled and the store
@@ -53,13 +50,14 @@ class Housekeeping:
     ) -> None:
         """``is_configured``: whether there is a subscriber of this name now, for this process.
 
-        One that nobody has had in its configuration for ``WANTED_MS`` keeps its place, but no longer holds the log
-        back: it may come back as long as retention lasts, and what it has missed by then is ``discarded``.
+        One that nobody has had in its configuration for long (``wanted.py``) keeps its place, but no longer holds the
+        log back: it may come back as long as retention lasts, and what it has missed by then is ``discarded``.
         """
         self._store = store
         self._keys = keys
         self._age_clock = AgeClock(wall_ms=wall_ms, monotonic=monotonic)
         self._is_configured = is_configured
+        self._wanted = Wanted(store, keys[0], monotonic=monotonic)
         self._tasks: list[asyncio.Task[None]] = []
         self.has_room = True
 
@@ -122,20 +120,18 @@ class Housekeeping:
         oldest_kept_ms = min(now_ms, int(seconds) * 1000) - retention_ms
         removed = 0
         known = await subscribers_of(self._store, self._keys)
-        ours = sorted({name for names in known for name in names if self._is_configured(name)})
-        wanted = await self._store.script("announce", [self._keys[0].wanted], [WANTED_MS, *ours])
-        waits_for = {name.decode() for name in wanted}
+        every = {name for names in known for name in names}
+        waits_for = await self._wanted.round(every, {name for name in every if self._is_configured(name)})
+        limit_bytes = settings.retention_bytes // len(self._keys)
         for keys, names in zip(self._keys, known, strict=True):
-            removed += await self._trim_log(
-                keys, names & waits_for, oldest_ms, settings.retention_bytes // len(self._keys)
-            )
+            removed += await self._trim_log(keys, names & waits_for, len(names), oldest_ms, limit_bytes)
             await self._store.call("XTRIM", keys.quarantine, "MINID", max(0, oldest_kept_ms))
         if removed:
             log.info("store.trim", entries=removed)
         return removed
 
-    async def _trim_log(self, keys: Keys, names: set[str], oldest_ms: int, limit_bytes: int) -> int:
-        wanted = [keys.state, keys.log]
+    async def _trim_log(self, keys: Keys, names: set[str], known: int, oldest_ms: int, limit_bytes: int) -> int:
+        wanted = [keys.state, keys.log, keys.subs]
         for name in sorted(names):
             each = keys.subscriber(name)
             wanted += (each.sub, each.parked, each.held, each.dead)
@@ -156,7 +152,10 @@ class Housekeeping:
                 excess -= len(fields[1]) + len(fields[3])
             if not seqs:
                 break
-            removed += await self._store.script("trim", wanted, list(seqs))
+            gone = await self._store.script("trim", wanted, [known, *seqs])
+            if gone < 0:  # somebody has just subscribed, and may want all there is: the next round knows it
+                break
+            removed += gone
             after = seqs[-1]
             await asyncio.sleep(0)
         return removed

@@ -70,8 +70,9 @@ key                                written   what
                                              partition alone
 ``{0}:deliverers``                 share     sorted set: processes that would deliver, by the time until which they said
                                              so. In the first partition alone
-``{0}:wanted``                     trim      sorted set: subscribers that some gateway has in its configuration, by the
-                                             time until which the log waits for them. In the first partition alone
+``{0}:wanted``                     trim      sorted set: subscribers that some gateway has in its configuration, and
+                                             after ``!`` one that was deleted, by the time until which that was said
+                                             (``wanted.py``). In the first partition alone
 ``{n}:quarantine``                 commit    stream: ``m`` JSON (``Kept``), ``b`` exact body
 ``{n}:rejected``                   commit    the same, sampled and capped in bytes
 =================================  ========  =====================================================================

@@ -13,6 +13,7 @@ import msgspec
 from gateway.store.changes import KEPT, Change, encode
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
+from gateway.store.wanted import tell_deleted
 
 FORGETTING = b'{"forget":true}'
 
@@ -61,6 +62,10 @@ class StoredSubscribers:
         args = [name, before or b"", after or b"", encode(change) if change else b"", KEPT]
         done, _ = await self._store.script("subscribers", keys, args)
         return bool(done)
+
+    async def tell_deleted(self, name: str) -> None:
+        """Tell every gateway that the log need not wait for it, unless one still wants it."""
+        await tell_deleted(self._store, self._keys[0], name)
 
     async def forget(self, name: str) -> bool:
         """Remove what every partition knows of a subscriber: cursor, counts, what waited; last that it is to be done.

@@ -285,7 +285,7 @@ def test_a_subscriber_may_start_now_at_the_beginning_or_at_a_time(tmp_path: Path
     async def run() -> None:
         async with rig(tmp_path) as r, serving(answering(OK)) as server:
             await r.append(50)
-            await r.store.script("trim", [r.keys.state, r.keys.log], [1, 2, 30])
+            await r.store.script("trim", [r.keys.state, r.keys.log, r.keys.subs], [0, 1, 2, 30])
             lanes = (
                 subscriber(server.port, "now", start="now"),
                 subscriber(server.port, "all", start="beginning"),

@@ -82,8 +82,8 @@ def test_the_gateway_may_work_on_while_it_counts(store_settings: StoreSettings) 
                         delivered=1 - len(park), filtered=0, discarded=0, changes=[*park, *unpark], now_ms=NOW_MS,
                     )  # fmt: skip
                     if seq > 10:
-                        wanted = [keys.state, keys.log, sub.sub, sub.parked, sub.held, sub.dead]
-                        await at.store.script("trim", wanted, [seq - 10])
+                        wanted = [keys.state, keys.log, keys.subs, sub.sub, sub.parked, sub.held, sub.dead]
+                        await at.store.script("trim", wanted, [1, seq - 10])
                     done = seq
 
             worker = asyncio.create_task(work())

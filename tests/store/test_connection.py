@@ -152,8 +152,9 @@ def test_a_full_store_refuses_only_the_commit(store_kind: Kind) -> None:
                 assert await DeadLetters(store, partition.keys, "crm").move("retry", [2], NOW_MS) == 1
                 await subscriber.settle(None, Change("done", 2))
                 keys = subscriber.keys
-                trimmed = [partition.keys.state, partition.keys.log, keys.sub, keys.parked, keys.held, keys.dead]
-                assert await store.script("trim", trimmed, list(range(1, 91))) == 90
+                trimmed = [partition.keys.state, partition.keys.log, partition.keys.subs]
+                trimmed += [keys.sub, keys.parked, keys.held, keys.dead]
+                assert await store.script("trim", trimmed, [1, *range(1, 91)]) == 90
                 assert (await partition.ledger()).unaccounted == 0
                 await store.call("CONFIG", "SET", "maxmemory", used * 2)
                 assert await partition.commit(event("more")) == [101]

@@ -23,11 +23,15 @@ DAY_MS = 86_400_000
 
 
 def keeper(
-    store: Store, *partitions: Partition, now_ms: int = NOW_MS, is_configured: Callable[[str], bool] = lambda _: True
+    store: Store,
+    *partitions: Partition,
+    now_ms: int = NOW_MS,
+    monotonic: Callable[[], float] = lambda: 0.0,
+    is_configured: Callable[[str], bool] = lambda _: True,
 ) -> Housekeeping:
     """The housekeeping of these partitions."""
     keys = [each.keys for each in partitions]
-    return Housekeeping(store, keys, wall_ms=lambda: now_ms, monotonic=lambda: 0.0, is_configured=is_configured)
+    return Housekeeping(store, keys, wall_ms=lambda: now_ms, monotonic=monotonic, is_configured=is_configured)
 
 
 def keeping(**settings: Any) -> StoreSettings:
@@ -83,25 +87,6 @@ def test_what_a_subscriber_still_needs_stays(server: StoreServer) -> None:
             ledger = await partition.ledger()
             assert ledger.unaccounted == 0
             assert ledger.subscribers["crm"].dead == 2
-
-    asyncio.run(check())
-
-
-def test_a_subscriber_that_nobody_has_in_its_configuration_holds_nothing_back(server: StoreServer) -> None:
-    """Its place is kept, but its unread entries go when they are old: else one forgotten name fills the store. Before
-    that an hour is waited: it may be that of another gateway, which is being restarted."""
-
-    async def check() -> None:
-        async with server.store() as store:
-            partition = Partition(store)
-            await partition.subscriber("former")
-            await partition.commit(aged("a", 3), aged("b", 0))
-            assert await keeper(store, partition).trim(keeping()) == 0, "the control: while it is configured"
-            other = keeper(store, partition, is_configured=lambda name: name != "former")
-            assert await other.trim(keeping()) == 0, "another gateway has it, or had it a moment ago"
-            await store.call("ZADD", partition.keys.wanted, 1, "former")  # an hour later
-            assert await other.trim(keeping()) == 1
-            assert "former" in (await partition.account()).subscribers
 
     asyncio.run(check())
 

@@ -284,7 +284,8 @@ class StoreModel(RuleBasedStateMachine):
         free = {seq for seq in seqs if seq <= len(self.log)} - self.gone
         for model in self.models.values():
             free = {seq for seq in free if seq <= model.cursor} - set(model.parked) - model.held() - model.dead
-        removed = self.run(self.store.script("trim", [partition.state, partition.log, *keys], sorted(seqs)))
+        keys = [partition.state, partition.log, partition.subs, *keys]
+        removed = self.run(self.store.script("trim", keys, [len(self.models), *sorted(seqs)]))
         assert removed == len(free)
         self.gone |= free
 

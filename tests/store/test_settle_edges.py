@@ -555,26 +555,27 @@ def test_trimming_counts_what_went_and_writes_nothing_if_nothing_did(server: Sto
             await partition.commit(*[event(f"{each}", pad_bytes=each) for each in range(1, 8)])
             crm, other = await partition.subscriber(), Subscriber(partition, "other", 1)
             assert (await other.store.subscribe(0, NOW_MS)).seq == 0
-            wanted = [partition.keys.state, partition.keys.log]
+            wanted = [partition.keys.state, partition.keys.log, partition.keys.subs]
             for each in (crm, other):
                 wanted += [each.keys.sub, each.keys.parked, each.keys.held, each.keys.dead]
             numbers = ("trimmed", "log_bytes")
             before = await store.call("HMGET", partition.keys.state, *numbers)
             assert before[0] is None
 
-            assert await store.script("trim", wanted, [1, 2, 3]) == 0
+            assert await store.script("trim", wanted, [2, 1, 2, 3]) == 0
             assert await store.call("HMGET", partition.keys.state, *numbers) == before
             await crm.settle(7, park(1), park(2, key=KEY), Change("hold", 3, KEY), dead(4), delivered=3)
-            assert await store.script("trim", wanted, [5, 6, 7]) == 0, "the other one has not read them"
+            assert await store.script("trim", wanted, [2, 5, 6, 7]) == 0, "the other one has not read them"
             await other.settle(6, delivered=6)
-            assert await store.script("trim", wanted, [1, 2, 3, 4, 7]) == 0
-            assert await store.script("trim", wanted, [1, 2, 3, 4, 5, 6, 7]) == 2
-            assert await store.script("trim", wanted, [5, 6]) == 0
+            assert await store.script("trim", wanted, [2, 1, 2, 3, 4, 7]) == 0
+            assert await store.script("trim", wanted, [2, 1, 2, 3, 4, 5, 6, 7]) == 2
+            assert await store.script("trim", wanted, [2, 5, 6]) == 0
             assert await partition.names() == ["1", "2", "3", "4", "7"]
             size = sum(len(each.event_json) + len(each.raw_json) for each in await partition.log.read(0, 10))
             assert [int(value) for value in await store.call("HMGET", partition.keys.state, *numbers)] == [2, size]
             await store.call("UNLINK", crm.keys.sub, crm.keys.parked)
-            assert await store.script("trim", wanted, [1]) == 0, "one without a cursor has read nothing"
-            assert await store.script("trim", wanted[:2], [1]) == 1, "without subscribers nothing is needed"
+            assert await store.script("trim", wanted, [2, 1]) == 0, "one without a cursor has read nothing"
+            assert await store.script("trim", wanted[:3], [1, 1]) == -1, "there is one more than the caller knows"
+            assert await store.script("trim", wanted[:3], [2, 1]) == 1, "whom nobody waits for needs nothing"
 
     asyncio.run(check())

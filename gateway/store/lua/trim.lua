@@ -1,22 +1,23 @@
 #!lua flags=allow-oom
 -- Remove entries from the log that nobody needs any more.
 --
--- KEYS  1 state   2 log   then four a subscriber: sub, parked, held, dead
--- ARGV  sequence numbers
+-- KEYS  1 state   2 log   3 subs   then four a subscriber that is waited for: sub, parked, held, dead
+-- ARGV  1 how many subscribers there are as the caller knows   2… sequence numbers
 --
 -- An entry stays while a subscriber has it before its cursor, parked, held or as a dead letter. That is looked up here,
 -- in the same step as the removal, so that nothing can move in between.
 --
--- returns  how many were removed
+-- returns  how many were removed; -1 and none if there is another number of subscribers
 
 local state, log = KEYS[1], KEYS[2]
+if redis.call('SCARD', KEYS[3]) ~= tonumber(ARGV[1]) then return -1 end
 local cursors = {}
-for s = 3, #KEYS, 4 do cursors[s] = tonumber(redis.call('HGET', KEYS[s], 'cursor') or '0') end
+for s = 4, #KEYS, 4 do cursors[s] = tonumber(redis.call('HGET', KEYS[s], 'cursor') or '0') end
 
 local removed, bytes = 0, 0
-for i = 1, #ARGV do
+for i = 2, #ARGV do
   local seq, needed = ARGV[i], false
-  for s = 3, #KEYS, 4 do
+  for s = 4, #KEYS, 4 do
     if tonumber(seq) > cursors[s] or redis.call('HEXISTS', KEYS[s + 1], seq) == 1
       or redis.call('HEXISTS', KEYS[s + 2], seq) == 1 or redis.call('HEXISTS', KEYS[s + 3], seq) == 1 then
       needed = true
