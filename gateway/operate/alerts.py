@@ -41,6 +41,7 @@ from gateway.operate.status import read_status
 from gateway.operate.troubles import does
 from gateway.operate.views import Count
 from gateway.store.alerts import AlertBook, Heard, Standing, Watch
+from gateway.store.lease import provably_gone
 from gateway.store.ledger import Account
 
 log = structlog.get_logger("gateway.operate")
@@ -53,6 +54,9 @@ AWAY_MS = 15_000
 """How long the store must be away before somebody is told: a restart of it is no news."""
 UNWATCHED_MS = 60_000
 """A longer gap between two looks is time in which nobody listened; no source is called silent for it."""
+
+_UNNAMED = "?"
+"""Another process, of which only that is known."""
 
 _TELLING = frozenset({"refused_target", "connect", "tls", "timeout", "reset", "protocol"})
 """Causes whose detail says more than the cause, and nothing but host and port."""
@@ -89,8 +93,8 @@ class Alerts:
         self._guard = guard
         self._owner = owner
         self._is_first = is_first
-        self._others_tell = False
-        """Another process was seen to deliver from the first partition."""
+        self._teller = ""
+        """Another process that was seen to hold the first partition's lease; empty where nobody was."""
         self._monotonic = monotonic
         self._nonce = nonce
         self._book = AlertBook(sight.store, sight.keys[0])
@@ -146,7 +150,7 @@ class Alerts:
             try:
                 await self.look()
             except LeaseLost:
-                self._resign({}, others_tell=True)
+                self._resign({}, teller=_UNNAMED)
             except StoreError as error:
                 self._look_without_store(error)
             except Exception:  # a defect in one look must not end them all
@@ -157,7 +161,7 @@ class Alerts:
         sight = self._sight
         remembered = await self._book.read()
         if remembered.owner != self._owner:
-            self._resign(remembered.standing, others_tell=bool(remembered.owner))
+            self._resign(remembered.standing, teller=remembered.owner if remembered.is_held else "")
             return
         if remembered.epoch != self._epoch:
             # Where nobody has looked since we did, what we know is newer: the store was away, and we went on.
@@ -175,9 +179,9 @@ class Alerts:
         self._go_on({key: as_standing(trouble, now_ms) for key, trouble in found.items()})
         await self._save()
 
-    def _resign(self, known: Mapping[str, Standing], *, others_tell: bool) -> None:
+    def _resign(self, known: Mapping[str, Standing], *, teller: str) -> None:
         """Leave it to whoever tells now; but of what the store never heard only we can say that it is over."""
-        self._away_ms, self._epoch, self._others_tell = 0, None, others_tell
+        self._away_ms, self._epoch, self._teller = 0, None, teller
         self._standing = self._of_store_alone(known)
         self._saved, self._saved_watch = {}, Watch()
         if self._standing:
@@ -204,7 +208,8 @@ class Alerts:
 
     def _look_without_store(self, error: StoreError) -> None:
         """What was wrong before counts as wrong still; and the store is away."""
-        if self._epoch is None and (self._others_tell or not self._is_first):
+        others_tell = bool(self._teller) and not provably_gone(self._teller)
+        if self._epoch is None and (others_tell or not self._is_first):
             return
         now_ms = self._sight.wall_ms()
         self._away_ms = self._away_ms or now_ms

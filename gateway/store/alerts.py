@@ -72,6 +72,8 @@ class Remembered(msgspec.Struct, frozen=True):
 
     owner: str
     """Of the lease of the first partition; empty if nobody has it."""
+    is_held: bool
+    """Whether that lease still runs: who was killed leaves it behind."""
     epoch: int
     watch: Watch
     standing: dict[str, Standing]
@@ -88,13 +90,19 @@ class AlertBook:
 
     async def read(self) -> Remembered:
         """Everything there is."""
-        (owner, epoch), flat = await self._store.many(
-            [("HMGET", self._keys.state, "owner", "epoch"), ("HGETALL", self._keys.alerts)]
+        time, (owner, epoch, until_ms), flat = await self._store.many(
+            [
+                ("TIME",),  # leases run by the store's clock
+                ("HMGET", self._keys.state, "owner", "epoch", "lease_until_ms"),
+                ("HGETALL", self._keys.alerts),
+            ]
         )
+        store_ms = int(time[0]) * 1000 + int(time[1]) // 1000
         fields = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
         watch = fields.pop(_WATCH, None)
         return Remembered(
             owner=(owner or b"").decode(),
+            is_held=bool(owner) and int(until_ms or 0) > store_ms,
             epoch=int(epoch or 0),
             watch=_decode_watch(watch) if watch else Watch(),
             standing={name.removeprefix(_PREFIX): _decode_standing(value) for name, value in fields.items()},

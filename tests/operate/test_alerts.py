@@ -17,7 +17,7 @@ from gateway.operate import alerting
 from gateway.operate import alerts as alerts_module
 from gateway.store.alerts import AlertBook, Standing, Watch
 from gateway.store.control import GONE, Control
-from gateway.store.lease import Lease
+from gateway.store.lease import Lease, owner_name
 from tests.operate.staff import WHSEC, Staff, settings, staff
 from tests.support.bad_subscribers import hang
 from tests.support.delivering import until
@@ -308,25 +308,58 @@ def test_a_store_that_goes_before_it_was_looked_at_is_an_alert(
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("others_tell", [False, True])
-def test_a_store_that_is_away_is_told_by_one(tmp_path: Path, others_tell: bool) -> None:
+@pytest.mark.parametrize("teller", ["", "another/process"])
+def test_a_store_that_is_away_is_told_by_one(tmp_path: Path, teller: str) -> None:
     """Not by a worker that is not the first, nor where another was seen to deliver."""
 
     async def run() -> None:
         async with staff(tmp_path, {}) as at:
             alerts = at.gateway.alerts
             await alerts.stop()
-            alerts._resign({}, others_tell=others_tell)
-            alerts._is_first = others_tell
+            alerts._resign({}, teller=teller)
+            alerts._is_first = bool(teller)
             alerts._away_ms = 1  # for long enough
             alerts._look_without_store(StoreError("the store did not answer"))
             assert not alerts._standing
-            alerts._is_first, alerts._others_tell = True, False
+            alerts._is_first, alerts._teller = True, ""
             alerts._look_without_store(StoreError("the store did not answer"))
             assert list(alerts._standing) == ["store_away:"]
             mismatch = StoreMismatch("the store was first used with partitions = 3")
             alerts._look_without_store(mismatch)
             assert f"the store is away: {mismatch}; webhooks go into" in alerts._standing["store_away:"].what
+
+    asyncio.run(run())
+
+
+def test_who_was_killed_is_not_waited_for_to_tell(tmp_path: Path) -> None:
+    """Its name stays with the lease: one whose lease ran out, or whose process is gone, tells nobody anything."""
+
+    async def run() -> None:
+        async with staff(tmp_path, {}) as at:
+            alerts, store, keys = at.gateway.alerts, at.gateway.store, at.gateway.keys[0]
+            await at.gateway.sharing.stop()
+            await alerts.stop()
+            await asyncio.gather(*(each.stop() for each in at.gateway.dispatchers))
+
+            async def tells(owner: str) -> bool:
+                """Whether this process tells, where that one was seen last and then the store went."""
+                assert (await Lease(store, keys, owner).take()).ours
+                await alerts.look()
+                alerts._away_ms = 1  # for long enough
+                alerts._look_without_store(StoreError("the store did not answer"))
+                told = bool(alerts._standing)
+                await store.call("HSET", keys.state, "lease_until_ms", 1)
+                alerts._standing = {}
+                return told
+
+            assert not await tells("another/process")
+            await alerts.look()  # now its lease has run out
+            alerts._away_ms = 1
+            alerts._look_without_store(StoreError("the store did not answer"))
+            assert list(alerts._standing) == ["store_away:"]
+            alerts._standing = {}
+            host, boot, space, pid, _, chance = owner_name().split("/")
+            assert await tells("/".join((host, boot, space, pid, "1", chance)))  # its pid is another process's by now
 
     asyncio.run(run())
 
