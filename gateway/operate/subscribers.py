@@ -122,7 +122,9 @@ class Subscribers:
         if forget:
             if not self._delivers_alone():
                 await asyncio.sleep(2 * LOOK_S)  # until whoever delivers has seen that it is gone
-            await self._stored.forget(name)
+            if not await self._stored.forget(name):
+                why = f"a gateway that has {name} in its file took it back, or another one ended it, at this moment"
+                raise Refused(problems.CONFLICT, f"{why}; look at it and try again")
         log.info("operate.change", what="subscriber.delete", who=who.name, subscriber=name, forgotten=forget)
         return SubscriberDeleted(name=name, forgotten=forget, pending=item.pending, dead=item.dead)
 

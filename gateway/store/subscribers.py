@@ -70,12 +70,18 @@ class StoredSubscribers:
     async def forget(self, name: str) -> bool:
         """Remove what every partition knows of a subscriber: cursor, counts, what waited; last that it is to be done.
 
-        True if there was anything. Nothing may deliver to it any more: a lane that still ran would make the cursor
-        anew.
+        False if ``FORGETTING`` stands no longer: somebody took it back, or has ended it. That is looked up before each
+        partition, in the first in the same step; what was removed by then stays removed. Nothing may deliver to it any
+        more: a lane that still ran would make the cursor anew.
         """
-        found = 0
-        for keys in self._keys:
+        first, *others = self._keys
+        each = first.subscriber(name)
+        args = [name, each.key_prefix, FORGETTING]
+        if not await self._store.script("forget", [first.subs, *each.all, first.subscribers], args):
+            return False
+        for keys in others:
+            if await self.get(name) != FORGETTING:
+                return False
             each = keys.subscriber(name)
-            found += await self._store.script("forget", [keys.subs, *each.all], [name, each.key_prefix])
-        await self.swap(name, FORGETTING, None, None)
-        return found > 0
+            await self._store.script("forget", [keys.subs, *each.all], [name, each.key_prefix, FORGETTING])
+        return await self.swap(name, FORGETTING, None, None)

@@ -24,6 +24,7 @@ from gateway.store.lease import Lease, owner_name
 from gateway.store.log import Batch, NewEvent, PartitionLog
 from gateway.store.parked import SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
+from tests.store.partition import forget
 from tests.support.delivering import lane_status, rig, subscriber, until, wall_ms
 from tests.support.servers import Connection, answering, response, serving
 
@@ -227,7 +228,7 @@ def test_what_a_lane_decides_does_not_bring_a_forgotten_subscriber_back(tmp_path
                 await SubscriberStore(r.store, keys, "crm").subscribe(0, 1)
             standing = Standing("crm", Control(r.store, KEYS, "crm"), RULES, wall_ms=wall_ms)
             await standing.join(print)
-            assert await StoredSubscribers(r.store, KEYS).forget("crm")
+            await forget(StoredSubscribers(r.store, KEYS), "crm")
             for _ in range(RULES.trip_failures):
                 standing.note(BAD, probe=False, jitter=0.5)
             standing.gone()

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.app import Gateway
 from gateway.config import load
 from gateway.delivery import roster
+from gateway.operate import subscribers
 from gateway.store.changes import Change
 from gateway.store.parked import SubscriberStore
-from gateway.store.subscribers import StoredSubscribers
+from gateway.store.subscribers import FORGETTING, StoredSubscribers
 from tests.operate.staff import delivered, line, settings, staff
 from tests.support.delivering import until
 from tests.support.servers import OK, answering, serving
@@ -170,5 +171,28 @@ def test_what_was_to_be_forgotten_is_forgotten_though_its_process_was_killed(
             assert [name for each in keys for name in await store.call("SMEMBERS", each.subs)] == [b"crm"] * (
                 2 * named_by_file
             )
+
+    asyncio.run(run())
+
+
+def test_what_another_gateway_takes_back_is_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that its file names: whoever asked to forget it is told so, and its cursor stays."""
+
+    async def run() -> None:
+        async with staff(tmp_path, {}) as at:
+            store, keys = at.gateway.store, at.gateway.keys
+            await SubscriberStore(store, keys[0], "theirs").subscribe(0, 1)
+            monkeypatch.setattr(at.gateway.subscribers, "_delivers_alone", lambda: False)
+            monkeypatch.setattr(subscribers, "LOOK_S", 0.2)
+            other = StoredSubscribers(store, keys)
+
+            async def taken_back() -> bool:
+                return await other.swap("theirs", FORGETTING, None, None)
+
+            asked = asyncio.create_task(at.operator.delete(f"{URL}/theirs?forget=true"))
+            await until(taken_back)
+            answer = await asked
+            assert (answer.status_code, "took it back" in answer.text) == (409, True)
+            assert await store.call("SMEMBERS", keys[0].subs) == [b"theirs"]
 
     asyncio.run(run())

@@ -12,6 +12,7 @@ from gateway.store.lease import Lease
 from gateway.store.ledger import Account, Ledger, make_ledger, read_account
 from gateway.store.log import Batch, Entry, Kept, KeptRequest, NewEvent, PartitionLog
 from gateway.store.parked import Change, Cursor, Parked, SubscriberStore
+from gateway.store.subscribers import FORGETTING, StoredSubscribers
 from schemas.timestamps import format_ms
 
 NOW_MS = 1_770_120_000_000
@@ -94,6 +95,12 @@ class Partition:
         made = Subscriber(self, name, held.epoch)
         made.cursor = (await made.store.subscribe(start, NOW_MS)).seq
         return made
+
+
+async def forget(stored: StoredSubscribers, name: str) -> None:
+    """Forget a subscriber as an operator does."""
+    assert await stored.swap(name, None, FORGETTING, None)
+    assert await stored.forget(name)
 
 
 class Subscriber:

@@ -12,7 +12,7 @@ from gateway.store.connection import Store
 from gateway.store.firsts import RECORD_BYTES, First, lookups, pack, unpack
 from gateway.store.layout import Keys
 from gateway.store.subscribers import StoredSubscribers
-from tests.store.partition import NOW_MS, Partition, Subscriber, event, park
+from tests.store.partition import NOW_MS, Partition, Subscriber, event, forget, park
 from tests.support.stores import StoreServer
 
 
@@ -161,7 +161,7 @@ def test_what_is_remembered_goes_with_the_subscriber(server: StoreServer, monkey
             monkeypatch.setattr(parked, "FIRSTS_BYTES", 1 << 20)
             await subscriber.settle(3, delivered=1, firsts=[first(3)])
             assert await kept(subscriber) == [[1, 2], [3]]
-            assert await StoredSubscribers(store, [Keys("0")]).forget("crm")
+            await forget(StoredSubscribers(store, [Keys("0")]), "crm")
             assert await store.call("KEYS", f"{subscriber.keys.sub}*") == []
 
     asyncio.run(check())

@@ -2,14 +2,19 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 
 from gateway.store.changes import Change as Told
 from gateway.store.changes import Changes
+from gateway.store.layout import Keys
 from gateway.store.parked import Change, Parked, SubscriberStore
-from gateway.store.subscribers import StoredSubscribers
+from gateway.store.subscribers import FORGETTING, StoredSubscribers
+from tests.store.partition import forget
 from tests.support.delivering import Rig, rig
+from tests.support.stores import StoreServer
 
 CHANGE = Told(at_ms=1, who="ops", role="operate", what="subscriber.change", subject="crm")
 
@@ -60,10 +65,42 @@ def test_forgetting_leaves_nothing_of_one_and_everything_of_the_others(tmp_path:
             stored = StoredSubscribers(at.store, [at.keys])
             before = await at.store.call("KEYS", "{0}:sub:crm-2*")
             assert len(await at.store.call("KEYS", "{0}:sub:crm*")) == 2 * len(before) == 14
-            assert await stored.forget("crm")
+            await forget(stored, "crm")
             assert sorted(await at.store.call("KEYS", "{0}:sub:*")) == sorted(before)
             assert set((await at.ledger()).subscribers) == {"crm-2"}
             assert (await at.audited())[0] == 0
-            assert not await stored.forget("crm")
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_forgetting_ends_where_somebody_takes_it_back(
+    server: StoreServer, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    """Whatever partition it comes to, it looks before; what the others know of the subscriber stays."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            keys = [Keys("0"), Keys("1"), Keys("2")]
+            stored = StoredSubscribers(store, keys)
+            for each in keys:
+                await SubscriberStore(store, each, "crm").subscribe(0, 1)
+            await stored.swap("crm", None, FORGETTING, CHANGE)
+            script, begun = store.script, 0
+
+            async def taking_back(name: str, *rest: Any) -> Any:
+                nonlocal begun
+                if name == "forget" and begun == done == 0:
+                    await store.call("HDEL", keys[0].subscribers, "crm")
+                reply = await script(name, *rest)
+                begun += name == "forget"
+                if name == "forget" and begun == done:
+                    await store.call("HDEL", keys[0].subscribers, "crm")
+                return reply
+
+            monkeypatch.setattr(store, "script", taking_back)
+            assert not await stored.forget("crm")
+            left = [await store.call("SMEMBERS", each.subs) for each in keys]
+            assert left == [[]] * done + [[b"crm"]] * (3 - done)
+
+    asyncio.run(check())
