@@ -232,6 +232,7 @@ class Gateway:
         return Spool(
             settings.spool,
             limit_bytes=settings.spool_bytes,
+            partitions=settings.partitions,
             make_name=lambda: f"{wall_ms()}-{secrets.token_hex(8)}",
             wall_ms=wall_ms,
             has_room=lambda: self.housekeeping.has_room,
@@ -405,10 +406,13 @@ class Gateway:
         """Whether a POST is answered 200 although the store cannot take it."""
         return self.spool is not None and self.spool.takes
 
-    async def _spooled(self, recount: bool = False) -> FolderView:
+    async def _spooled(self, recount: bool = False, held_only: bool = False) -> FolderView:
         """What lies in the spool's folder, of whatever process."""
         folder = self.config.store.spool
-        view = FolderView() if folder is None else await asyncio.to_thread(read_folder, folder, recount=recount)
+        if folder is None:
+            view = FolderView()
+        else:
+            view = await asyncio.to_thread(read_folder, folder, recount=recount, held_only=held_only)
         if self.spool is not None and self.spool.broken:
             view.unreadable[BEING_WRITTEN] = self.spool.broken
         return view

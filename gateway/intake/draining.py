@@ -13,7 +13,8 @@ progress although the store is there (its process hangs) is waited for no longer
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -229,11 +230,12 @@ class Drainer:
         Nothing is raised: it would leave the other partitions to go on alone.
         """
         try:
+            parts = self._parts(held, rows)
             while rows:
-                if parts := parts_of(rows[0].partition, rows[0].batch, len(self._logs)):
-                    number_in, why_not = await self._commit_parts(rows[0], parts)
+                if rows[0].id in parts:
+                    number_in, why_not = await self._commit_parts(rows[0], parts[rows[0].id])
                 else:
-                    number_in, why_not = await self._commit_whole(rows)
+                    number_in, why_not = await self._commit_whole(rows, parts)
                 for row in rows[:number_in]:
                     held.done.add(row.id)
                     self._passed(held, row)
@@ -250,24 +252,26 @@ class Drainer:
             return error
         return None
 
-    async def _commit_whole(self, rows: list[Row]) -> tuple[int, Exception | None]:
-        """Commit the first rows that are of one committer and belong where they say, in one step: how many are in, and
-        why the next one is not. Raises ``StoreError``.
+    def _parts(self, held: _Mine, rows: list[Row]) -> dict[int, dict[int, Batch]]:
+        """Id of a row → its parts, for those that were made for another number of partitions and do not stay whole."""
+        n_logs = len(self._logs)
+        if held.file.partitions == n_logs:
+            return {}
+        return {row.id: parts for row in rows if (parts := parts_of(row.partition, row.batch, n_logs))}
+
+    async def _commit_whole(self, rows: list[Row], parts: Container[int]) -> tuple[int, Exception | None]:
+        """Commit the first rows that are of one committer and have no ``parts``, in one step: how many are in, and why
+        the next one is not. Raises ``StoreError``.
         """
-        first, n_logs = rows[0], len(self._logs)
-        same = [first]
-        for row in rows[1:]:
-            if row.committer != first.committer or parts_of(row.partition, row.batch, n_logs):
-                break
-            same.append(row)
+        first = rows[0]
+        same = itertools.takewhile(lambda row: row.committer == first.committer and row.id not in parts, rows)
         batches = [(row.number, row.batch) for row in same]
         return await self._logs[first.partition].repeat(first.committer, batches)
 
     async def _commit_parts(self, row: Row, parts: dict[int, Batch]) -> tuple[int, Exception | None]:
-        """Commit a row that was made for another number of partitions, each part under a committer of its own."""
+        """Commit the parts of a row in their order: its committer numbers batches of no other partition."""
         for number, part in parts.items():
-            committer = f"{row.committer}-{row.partition}"
-            number_in, why_not = await self._logs[number].repeat(committer, [(row.number, part)])
+            number_in, why_not = await self._logs[number].repeat(row.committer, [(row.number, part)])
             if not number_in:
                 return 0, why_not
         return 1, None

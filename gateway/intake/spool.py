@@ -43,17 +43,20 @@ class Spool:
         folder: Path,
         *,
         limit_bytes: int,
+        partitions: int = 0,
         make_name: Callable[[], str],
         wall_ms: Callable[[], int],
         has_room: Callable[[], bool],
         replaced: Callable[[], None] = lambda: None,
     ) -> None:
-        """``make_name``: a name that no file of the folder ever had; ``has_room``: whether the store may still grow.
+        """``partitions``: how many there are now; ``make_name``: a name that no file of the folder ever had;
+        ``has_room``: whether the store may still grow.
 
         ``replaced`` is called when the file was damaged: from then on batches must come from other committers.
         """
         self.folder = folder
         self.limit_bytes = limit_bytes
+        self._partitions = partitions
         self._make_name = make_name
         self._wall_ms = wall_ms
         self._has_room = has_room
@@ -114,7 +117,7 @@ class Spool:
             self.folder.chmod(0o700)
         except OSError as error:
             raise SpoolRefused(f"cannot use the folder {self.folder}: {error.strerror or error}") from None
-        return SpoolFile.create(self.folder / (self._make_name() + SUFFIX))
+        return SpoolFile.create(self.folder / (self._make_name() + SUFFIX), self._partitions)
 
     @property
     def held(self) -> Held:

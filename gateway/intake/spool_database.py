@@ -74,12 +74,19 @@ def connect(path: Path) -> sqlite3.Connection:
     )
 
 
-def make_tables(database: sqlite3.Connection) -> None:
-    """Make an empty database ours."""
+def make_tables(database: sqlite3.Connection, partitions: int = 0) -> None:
+    """Make an empty database ours, for batches that were made for so many partitions; 0: nobody knows."""
     database.execute("PRAGMA journal_mode = WAL")
     with transaction(database):
+        database.execute(f"PRAGMA application_id = {partitions:d}")
         for statement in _SCHEMA:
             database.execute(statement)
+
+
+def partitions_of(database: sqlite3.Connection) -> int:
+    """For how many partitions its batches were made; 0 where nobody knows: in files of earlier versions."""
+    (partitions,) = database.execute("PRAGMA application_id").fetchone()
+    return int(partitions)
 
 
 def has_tables(path: Path, database: sqlite3.Connection) -> bool:

@@ -31,6 +31,7 @@ from gateway.intake.spool_database import (
     explaining,
     has_tables,
     make_tables,
+    partitions_of,
     transaction,
 )
 from gateway.store.log import Batch
@@ -89,14 +90,16 @@ def new_row(partition: int, committer: str, number: int, batch: Batch, at_ms: in
 class SpoolFile:
     """One file, opened and locked by this process. Its methods raise ``SpoolRefused`` and ``SpoolUnreadable``."""
 
-    def __init__(self, path: Path, lock: int, database: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, lock: int, database: sqlite3.Connection, partitions: int) -> None:
         self.path = path
+        self.partitions = partitions
+        """For how many its batches were made; 0: nobody knows."""
         self._lock = lock
         self._database = database
 
     @classmethod
-    def create(cls, path: Path) -> "SpoolFile":
-        """A new file, mode 0600. Raises ``SpoolRefused``."""
+    def create(cls, path: Path, partitions: int = 0) -> "SpoolFile":
+        """A new file, mode 0600, for the batches of so many partitions. Raises ``SpoolRefused``."""
         lock: int | None = None
         database: sqlite3.Connection | None = None
         try:
@@ -107,7 +110,7 @@ class SpoolFile:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             database = connect(path)
             database.execute("PRAGMA synchronous = FULL")
-            make_tables(database)
+            make_tables(database, partitions)
             _sync_folder(path.parent)  # else a power cut could take the name, and all that is in the file
             fault("spool.create", "after", disk_error)
         except (OSError, sqlite3.Error) as error:
@@ -117,7 +120,7 @@ class SpoolFile:
                 _remove(path)
                 release(path, lock)
             raise SpoolRefused(f"cannot make {path}: {error}") from None
-        return cls(path, lock, database)
+        return cls(path, lock, database, partitions)
 
     @classmethod
     def adopt(cls, path: Path) -> "SpoolFile | None":
@@ -140,7 +143,7 @@ class SpoolFile:
                     make_tables(database)
                 with transaction(database):  # what was put aside may be taken now
                     database.execute("UPDATE batches SET aside = NULL")
-            return cls(path, lock, database)
+                return cls(path, lock, database, partitions_of(database))
         except BaseException as error:
             if database is not None:
                 database.close()

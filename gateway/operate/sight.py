@@ -11,10 +11,10 @@ from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from gateway.store.ledger import Account, read_account, subscribers_of
 from gateway.store.log import PartitionLog
-from gateway.store.spooled import SpooledBatch
+from gateway.store.spooled import SpooledBatch, home_of
 
 
-async def nothing_spooled(recount: bool = False) -> FolderView:
+async def nothing_spooled(recount: bool = False, held_only: bool = False) -> FolderView:
     """Of a gateway without a spool."""
     return FolderView()
 
@@ -42,7 +42,8 @@ class Sight(msgspec.Struct, kw_only=True):
     takes: Callable[[], bool | None] = lambda: None
     """Whether the spool would take a request now; ``None`` where this process has none, and cannot tell."""
     spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled
-    """What is in the spool; with ``recount=True`` counted from the payloads."""
+    """What is in the spool; with ``recount=True`` counted from the payloads, with ``held_only=True`` without a list of
+    its batches, which is long where much waits."""
     others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others
     """What only the other workers know, and the numbers of those that do not say."""
     refused_changes: dict[str, int] = {}
@@ -61,10 +62,9 @@ class Sight(msgspec.Struct, kw_only=True):
         names = await subscribers_of(self.store, self.keys)
         if spooled is None:
             spooled = (await self.spooled()).batches
-        last = len(self.keys) - 1  # also of what was made for more partitions than there are: it waits as well
         return [
             await read_account(
-                self.store, keys, known, [each for each in spooled if min(each.partition, last) == number]
+                self.store, keys, known, [each for each in spooled if home_of(each.partition, len(self.keys)) == number]
             )
             for number, (keys, known) in enumerate(zip(self.keys, names, strict=True))
         ]

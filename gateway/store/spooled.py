@@ -37,6 +37,11 @@ class SpooledBatch(msgspec.Struct, frozen=True):
     tally: Tally
 
 
+def home_of(partition: int, partitions: int) -> int:
+    """The partition where a batch is counted that was made for ``partition``, of another number of them perhaps."""
+    return min(partition, partitions - 1)
+
+
 def tally_of(batch: Batch) -> Tally:
     """Count what a batch holds."""
     events: dict[str, int] = {}

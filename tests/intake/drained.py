@@ -32,6 +32,7 @@ class Process:
         self.spool = Spool(
             folder,
             limit_bytes=1 << 20,
+            partitions=1,
             make_name=lambda: name,
             wall_ms=lambda: self.now_ms,
             has_room=lambda: self.has_room,

@@ -1,5 +1,6 @@
 """A spool that was filled with another number of partitions: every event comes where its key leads now, once."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -11,9 +12,12 @@ from gateway.intake import draining
 from gateway.intake.parting import parts_of
 from gateway.intake.spool_file import SpoolFile, new_row
 from gateway.store.layout import partition_of
+from gateway.store.ledger import make_ledger, read_account
 from gateway.store.log import Batch, NewEvent
+from gateway.store.spooled import SpooledBatch, tally_of
+from tests.intake.drained import processes
 from tests.intake.served import Served, eventually, serving
-from tests.store.partition import event, kept
+from tests.store.partition import NOW_MS, Partition, event, kept
 from tests.support.stores import StoreServer
 
 SOURCE = "many"
@@ -27,9 +31,9 @@ def key_of(item: NewEvent) -> str | None:
     return key
 
 
-def fill(path: Path, partitions: int) -> None:
+def fill(path: Path, partitions: int, *, is_known: bool = True) -> None:
     """A file of a process that has ended, which had so many partitions: requests of one or of two events."""
-    file = SpoolFile.create(path)
+    file = SpoolFile.create(path, partitions if is_known else 0)
     numbers = [0] * partitions
     for at in range(0, len(EVENTS), 2):
         places: dict[int, list[NewEvent]] = {}
@@ -71,15 +75,16 @@ def is_drained(gateway: Served) -> bool:
     return not spool.diverts and not (spool.folder / "old.spool").exists()
 
 
-@pytest.mark.parametrize(("before", "now"), [(1, 4), (4, 1), (4, 3)])
+@pytest.mark.parametrize(("before", "now", "is_known"), [(1, 4, True), (4, 1, True), (4, 3, False)])
 def test_the_spool_of_another_number_of_partitions_is_drained(
-    tmp_path: Path, valkey: StoreServer, before: int, now: int
+    tmp_path: Path, valkey: StoreServer, before: int, now: int, is_known: bool
 ) -> None:
-    """To more, to one, to fewer: each event is where its key leads, each key in order, each request counted once; the
-    same file once more, as after a crash before its rows were removed, changes nothing."""
+    """To more, to one, to fewer, also where the file does not say how many there were: each event is where its key
+    leads, each key in order, each request counted once; the same file once more, as after a crash before its rows were
+    removed, changes nothing."""
     spool = tmp_path / "spool"
     spool.mkdir()
-    fill(spool / "old.spool", before)
+    fill(spool / "old.spool", before, is_known=is_known)
     shutil.copy(spool / "old.spool", tmp_path / "again")
     logs = story(tmp_path, valkey, now)
     for each in EVENTS:
@@ -111,9 +116,55 @@ def test_a_batch_that_is_where_it_belongs_stays_whole() -> None:
     assert parts is not None
     assert sorted(each.id for part in parts.values() for each in part.events) == sorted(each.id for each in EVENTS)
     assert [(len(part.counts), len(part.quarantined), len(part.rejected)) for part in parts.values()] == [
-        (1, 1, 1),
         *[(0, 0, 0)] * (len(parts) - 1),
+        (1, 1, 1),
     ]
+
+
+def test_a_batch_in_parts_is_spooled_until_the_last_of_them_is_in(valkey: StoreServer) -> None:
+    """Then no term of the account has it twice, also while its row is still there; nor does the doubt it carries."""
+
+    async def check() -> None:
+        async with valkey.store() as store:
+            there = [Partition(store, f"{number}-0") for number in range(3)]
+            # The row lay in the last of four, and is counted in the last of three.
+            await there[2].log.repeat("c", [(6, Batch([], [(SOURCE, "rejected", 7)], [], []))])
+            counts, doubtful = [(SOURCE, "accepted", 20)], [(SOURCE, "rejected", 7)]
+            batch = Batch(EVENTS, counts, [], [], doubtful, 6)
+            parts = parts_of(3, batch, 3)
+            assert parts is not None
+            row = SpooledBatch(3, "c", 7, tally_of(batch))
+            for number, part in parts.items():
+                assert (await read_account(store, there[2].keys, (), [row])).sources[SOURCE].events.spooled == 40
+                assert await there[number].log.repeat("c", [(7, part)]) == (1, None)
+            accounts = [await read_account(store, each.keys, (), [row] if each is there[2] else []) for each in there]
+            ledger = make_ledger(accounts, NOW_MS)
+            assert (ledger.events.produced, ledger.events.logged, ledger.events.spooled) == (40, 40, 0)
+            assert (ledger.requests.accepted, ledger.requests.rejected, ledger.unaccounted) == (20, 7, 0)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("made_for", [1, 0])
+def test_no_event_is_looked_at_where_the_number_of_partitions_is_the_same(
+    tmp_path: Path, valkey: StoreServer, monkeypatch: pytest.MonkeyPatch, made_for: int
+) -> None:
+    """The file says for how many it was made, also after it was made small; where it does not, each batch is."""
+    looked_at: list[int] = []
+    monkeypatch.setattr(draining, "parts_of", lambda partition, *_: looked_at.append(partition))
+    file = SpoolFile.create(tmp_path / "old.spool", made_for)
+    file.shrink()
+    file.append([new_row(0, "c", 1, Batch(EVENTS, [], [], []), 0)])
+    file.close()
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            await one.put("a")
+            await one.drain()
+            assert len(await partition.names()) == len(EVENTS) + 1
+            assert looked_at == [0] * (made_for == 0)
+
+    asyncio.run(check())
 
 
 def test_what_waits_for_a_partition_that_is_gone_is_in_the_account(
