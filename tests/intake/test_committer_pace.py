@@ -149,6 +149,33 @@ def test_after_a_refusal_it_pauses(valkey: StoreServer, monkeypatch: pytest.Monk
     asyncio.run(check())
 
 
+def test_a_batch_is_tried_again_after_a_pause_while_there_is_time_for_one(
+    valkey: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at once; and where the pause would take all that is left, it is given up without it."""
+    monkeypatch.setattr(committer_module, "RETRY_PAUSE_S", 3_600.0)
+    monkeypatch.setattr(committer_module, "GIVE_UP_S", 7_200.0)
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            made.before = refuse
+            made.submit()
+            await turns()
+            assert made.sizes == [1]
+        async with room(valkey) as made:
+
+            def away() -> None:
+                made.now_s += 3_600
+                refuse()
+
+            made.before = away
+            with pytest.raises(StoreUnavailable):
+                await made.all_of(made.submit())
+            assert made.sizes == [1]
+
+    asyncio.run(check())
+
+
 def test_counts_that_were_refused_go_again_by_themselves(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without anybody's request to take them along."""
     monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.0)
