@@ -160,7 +160,7 @@ class Drainer:
         except StoreError as error:
             spool.lost(str(error))
             await asyncio.sleep(LOOK_S / 2)
-        else:
+        finally:  # whatever ended it, no batch waits for us now
             spool.is_drained()
 
     async def _drain_some(self) -> bool:
@@ -193,9 +193,10 @@ class Drainer:
             partitions.setdefault(row.partition, []).append(row)
         ends = await asyncio.gather(*[self._commit(chosen[1], each) for each in partitions.values()])
         failed = [end for end in ends if end is not None]
-        if not failed:
+        if all(isinstance(end, SpoolError) for end in failed):  # the store has answered
             self._spool.found()
-        await self._remove(chosen[1])
+        if self._has(chosen[1]):
+            await self._remove(chosen[1])
         if failed:
             raise failed[0]
         return True
@@ -220,6 +221,10 @@ class Drainer:
             await self._spool.run(held.file.close)
             return None
 
+    def _has(self, held: _Mine) -> bool:
+        """Whether we still have a file; ``_ask`` lets go of those that it cannot ask."""
+        return held.file is self._spool.file or self._orphans.get(held.file.path) is held
+
     def _no_longer_waits(self, held: _Mine, part: Held) -> None:
         if held.file is self._spool.file:
             self._spool.own -= part
@@ -243,8 +248,10 @@ class Drainer:
                 if isinstance(why_not, BatchRefused):
                     # It must be out of the way before the next one gets in: then its number would say that it was.
                     row, *rows = rows
+                    await self._ask(held, held.file.put_aside, row.id, f"the store does not take it: {why_not}")
+                    if not self._has(held):
+                        return None  # what is done is still in it, and will be repeated, which changes nothing
                     log.error("spool.put_aside", file=held.file.path.name, batch=row.id, why=str(why_not))
-                    await self._spool.run(held.file.put_aside, row.id, f"the store does not take it: {why_not}")
                     self._passed(held, row)
                 elif why_not is not None:
                     return why_not

@@ -106,6 +106,42 @@ def test_each_refused_batch_is_put_aside_and_no_other(valkey: StoreServer, tmp_p
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("whose", ["an orphan's", "our own"])
+def test_a_disk_that_keeps_a_refused_batch_from_being_put_aside(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """An orphan's holds up its own file alone, and for a while; ours those that came later; nobody paces for either."""
+
+    def refuse(_file: SpoolFile, _row: int, _why: str) -> None:
+        raise SpoolRefused("full")
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 2) as ((first, one), partition):
+            has_it = first if whose == "an orphan's" else one
+            await spool_of(has_it, batch("a"), ill("b"), batch("c"))
+            one.now_ms += 5 * draining.APART_MS
+            await spool_of(one, batch("d"))
+            if has_it is first:
+                await first.spool.close()
+            one.spool.lost("a test took it away")
+            with monkeypatch.context() as patch:
+                patch.setattr(SpoolFile, "put_aside", refuse)
+                if has_it is one:
+                    with pytest.raises(SpoolRefused, match="full"):
+                        await one.drain()
+                else:
+                    await one.drain()
+            assert await partition.names() == (["a", "d"] if has_it is first else ["a"])
+            assert (one.spool.is_draining, one.spool.away_since_ms) == (False, None)
+            one.now_s += draining.PATIENCE_S + 1
+            await one.drain()
+            assert sorted(await partition.names()) == ["a", "c", "d"]
+            ledger = await partition.ledger()
+            assert (ledger.requests.accepted, ledger.events.duplicate, ledger.unaccounted) == (3, 0, 0)
+
+    asyncio.run(check())
+
+
 def test_what_was_in_when_its_process_died_is_not_committed_again(valkey: StoreServer, tmp_path: Path) -> None:
     """Some of the rows are in the store under a later number, one is missing between those that are left."""
 
