@@ -3,11 +3,10 @@
 The file is the truth for what it names: a subscriber of the same name made through the API waits until the file no
 longer has one. Every process looks once a second whether the list in the store has another version; then, and when the
 file was read again, the dispatchers go on with the new list. What cannot be read here (a variable that this machine
-lacks) is left out and says why; its cursor stays where it is.
+lacks, a record that is no JSON) is left out and says why; its cursor stays where it is.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from gateway.config import Config, Origin, SubscriberSettings
 from gateway.config_file.written import Read
 from gateway.errors import StoreError
 from gateway.problems import Mistake
-from gateway.store.subscribers import FORGETTING, StoredSubscribers
+from gateway.store.subscribers import FORGETTING, StoredSubscribers, as_written
 
 log = structlog.get_logger("gateway.delivery")
 
@@ -90,9 +89,10 @@ class Roster:
         async with self._lock:
             if await self._stored.version() != self._version:
                 written = await self._stored.read()
-                self._written, self._version = written.settings, written.version
+                self._written = written.settings
                 self.forgetting = {name: self.forgetting.get(name, 0) for name in written.forgetting}
                 self._gather()
+                self._version = written.version  # last: what a defect kept from being read is read again
             await self._go_on()
 
     async def use_file(self, config: Config) -> None:
@@ -106,9 +106,13 @@ class Roster:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            with contextlib.suppress(StoreError):  # the next look repeats what was not done
+            try:
                 await self.refresh()
                 await self._forget_on()
+            except StoreError as error:  # the next look repeats what was not done
+                log.debug("delivery.roster", why=str(error))
+            except Exception:  # a defect in one look must not end them all: no change would be seen again
+                log.exception("delivery.roster")
 
     async def _forget_on(self) -> None:
         """Go on where a process that forgot a subscriber was killed; one that the file names by now is kept."""
@@ -132,7 +136,9 @@ class Roster:
             member = self._of_api(name, written)
             if member.mistakes:
                 log.error(
-                    "delivery.roster", subscriber=name, why=[f"{each.at}: {each.why}" for each in member.mistakes]
+                    "delivery.roster",
+                    subscriber=name,
+                    why=[f"{each.at or 'it'}: {each.why}" for each in member.mistakes],
                 )
             members[name] = member
         self.members = members
@@ -153,7 +159,11 @@ class Roster:
         return Member(name=name, origin="file", settings=settings, origins=origins)
 
     def _of_api(self, name: str, written: bytes) -> Member:
-        read = self._read(name, msgspec.json.decode(written))
+        table = as_written(written)
+        if table is None:
+            mistake = Mistake("", "what the store has of it is no JSON object; delete it and make it again")
+            return Member(name=name, origin="api", settings=None, origins=(), mistakes=(mistake,), stored=written)
+        read = self._read(name, table)
         return Member(
             name=name,
             origin="api",

@@ -75,7 +75,10 @@ class Sharing:
     async def _look_forever(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            await self._look()
+            try:
+                await self._look()
+            except Exception:  # a defect in one look must not end them all: this process would keep its share for good
+                log.exception("delivery.share")
 
     async def _look(self) -> None:
         try:

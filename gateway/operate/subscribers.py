@@ -27,7 +27,7 @@ from gateway.problems import Mistake
 from gateway.store.changes import Change
 from gateway.store.control import Control
 from gateway.store.ledger import subscribers_of
-from gateway.store.subscribers import FORGETTING, StoredSubscribers
+from gateway.store.subscribers import FORGETTING, StoredSubscribers, as_written
 
 log = structlog.get_logger("gateway.operate")
 
@@ -92,7 +92,7 @@ class Subscribers:
         if patch.get("name", name) != name:
             raise _invalid([Mistake("name", f"= {patch['name']} would rename {name}; write no name, or make another")])
         assert member.stored is not None  # of_api found one that is in the store
-        written = _merged(msgspec.json.decode(member.stored), {key: patch[key] for key in patch if key != "name"})
+        written = _merged(as_written(member.stored) or {}, {key: patch[key] for key in patch if key != "name"})
         return await self._write(name, member.stored, written, who, "subscriber.change")
 
     async def delete(self, name: str, who: Actor, *, forget: bool) -> SubscriberDeleted:
@@ -118,7 +118,7 @@ class Subscribers:
             await self._swap(name, member.stored, after, change)
             await self._roster.refresh()
             assert member.stored is not None
-            remove_secrets(self._data_dir, name, msgspec.json.decode(member.stored).get("secrets"))
+            remove_secrets(self._data_dir, name, (as_written(member.stored) or {}).get("secrets"))
         if forget:
             if not self._delivers_alone():
                 await asyncio.sleep(2 * LOOK_S)  # until whoever delivers has seen that it is gone
@@ -147,7 +147,7 @@ class Subscribers:
         return await self._known(name)
 
     async def _write(self, name: str, before: bytes | None, written: Json, who: Actor, what: str) -> SubscriberMade:
-        old: Json = msgspec.json.decode(before) if before else {}
+        old: Json = (as_written(before) if before else None) or {}
         secret = reference = None
         if written.get("secrets") is None and NAME.fullmatch(name):
             secret = new_whsec()
@@ -163,9 +163,8 @@ class Subscribers:
         except Refused:  # whoever else raises may have stored it: then its secret must stay
             remove_secrets(self._data_dir, name, [reference])
             raise
-        remove_secrets(
-            self._data_dir, name, [each for each in old.get("secrets", []) if each not in written["secrets"]]
-        )
+        if isinstance(had := old.get("secrets"), list):
+            remove_secrets(self._data_dir, name, [each for each in had if each not in written["secrets"]])
         log.info("operate.change", what=what, who=who.name, subscriber=name, settings=sorted(written))
         await self._roster.refresh()
         return SubscriberMade(subscriber=await self.get(name), secret=secret)

@@ -7,6 +7,7 @@ whoever sees it there for long goes on with it, since the process that began may
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -16,6 +17,17 @@ from gateway.store.layout import Keys
 from gateway.store.wanted import tell_deleted
 
 FORGETTING = b'{"forget":true}'
+
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def as_written(stored: bytes) -> dict[str, Any] | None:
+    """The settings of one as they were written; ``None`` if that is no JSON object."""
+    try:
+        return _decode(stored)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 class Written(msgspec.Struct, frozen=True):

@@ -3,8 +3,9 @@
 import asyncio
 import base64
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Never
+from typing import Any, Literal, Never
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.app import Gateway
 from gateway.config import load
+from gateway.config_file.written import Read
 from gateway.delivery import roster
 from gateway.operate import subscribers
 from gateway.store.changes import Change
@@ -135,6 +137,60 @@ def test_another_process_learns_of_a_change_by_itself(tmp_path: Path) -> None:
             await delivered(at, "two", 6)
             cursor = await SubscriberStore(store, at.gateway.keys[1], "two").subscribe(0, 1)
             assert not cursor.new
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"", b"[1]", b'{"url": "\xff"}', b'{"url": ' + b"[" * 100_000, b'{"url": 5, "secrets": 7, "a": []}'],
+    ids=["empty", "a list", "no UTF-8", "too deep", "other types"],
+)
+def test_a_record_that_cannot_be_read_stops_no_other(tmp_path: Path, record: bytes) -> None:
+    """It is shown with why, whoever comes after it is delivered to, and it can be mended or deleted."""
+
+    async def run() -> None:
+        async with serving(answering(OK)) as server, staff(tmp_path, {}) as at:
+            store, key = at.gateway.store, at.gateway.keys[0].subscribers
+            for name in ("bad", "worse"):
+                await store.call("HSET", key, name, record)
+            made = await at.operator.post(URL, json={"name": "good", **settings(server.port)})
+            assert made.status_code == 201
+            await at.log()
+            await delivered(at, "good", 1)
+            shown = (await at.operator.get(f"{URL}/bad")).json()
+            assert shown["mistakes"] != []
+            assert "cannot be read" in shown["words"]
+            assert (await at.operator.patch(f"{URL}/bad", json={"retry": ["1h"]})).status_code == 400
+            mended = await at.operator.patch(f"{URL}/bad", json=settings(server.port) | {"a": None})
+            assert mended.status_code == 200, mended.text
+            assert (await at.operator.delete(f"{URL}/worse")).status_code == 200
+            assert set(at.gateway.config.subscribers) == {"bad", "good"}
+
+    asyncio.run(run())
+
+
+def test_a_look_that_ends_in_a_defect_is_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it did not come to is read by a later one."""
+    monkeypatch.setattr(roster, "LOOK_S", 0.01)
+
+    async def run() -> None:
+        async with staff(tmp_path, {}) as at:
+            await at.operator.post(URL, json={"name": "crm", **settings(9)})
+            stored = at.gateway.roster.members["crm"].stored
+            read, failed = at.gateway.roster._read, 0
+
+            def failing(name: str, written: Mapping[str, Any]) -> Read:
+                nonlocal failed
+                failed += 1
+                if failed < 5:
+                    raise RuntimeError("a defect")
+                return read(name, written)
+
+            monkeypatch.setattr(at.gateway.roster, "_read", failing)
+            told = Change(at_ms=1, who="elsewhere", role="operate", what="subscriber.create", subject="two")
+            assert await StoredSubscribers(at.gateway.store, at.gateway.keys).swap("two", None, stored, told)
+            await until(lambda: "two" in at.gateway.config.subscribers)
 
     asyncio.run(run())
 

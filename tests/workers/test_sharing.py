@@ -2,15 +2,19 @@
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.exceptions import ResponseError
 
 from gateway.config import StoreSettings
+from gateway.delivery import sharing as sharing_module
 from gateway.delivery.sharing import Sharing, share
 from gateway.store.connection import Store
-from gateway.store.deliverers import Deliverers
+from gateway.store.deliverers import Deliverers, Holdings
 from gateway.store.layout import Keys, tags
 from gateway.store.lease import Lease, owner_name
+from tests.support.delivering import until
 from tests.support.stores import StoreServer
 
 OWNERS = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6, unique=True)
@@ -101,5 +105,38 @@ def test_a_store_that_is_away_changes_no_share() -> None:
         assert [each.wanted for each in wishes] == [True, True]
         await sharing.stop()
         await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_look_that_ends_in_a_defect_is_not_the_last(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the store says to one look, the next one comes, and the share follows."""
+    monkeypatch.setattr(sharing_module, "LOOK_S", 0.01)
+
+    async def run() -> None:
+        async with server.store() as store:
+            keys = [Keys(tag) for tag in tags(2)]
+            wishes = [Wish(), Wish()]
+            deliverers, refused = Deliverers(store, keys, owner_name()), 0
+            look = deliverers.look
+
+            async def watched() -> Holdings:
+                nonlocal refused
+                try:
+                    return await look()
+                except ResponseError:
+                    refused += 1
+                    raise
+
+            monkeypatch.setattr(deliverers, "look", watched)
+            sharing = Sharing(deliverers, wishes)
+            await sharing.start()
+            await store.call("DEL", keys[0].deliverers)
+            await store.call("SET", keys[0].deliverers, "somebody else's")  # WRONGTYPE, which is none of ours
+            await until(lambda: refused > 1)
+            await store.call("DEL", keys[0].deliverers)
+            await Deliverers(store, keys, "another-machine/b/0/1/1/x").look()
+            await until(lambda: sum(each.wanted for each in wishes) == 1)
+            await sharing.stop()
 
     asyncio.run(run())
