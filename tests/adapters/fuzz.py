@@ -25,6 +25,7 @@ from gateway.intake.pipeline import Events, understand
 from gateway.testing import Case, load_cases
 from tests.adapters.coverage_guided import fuzz
 from tests.hostile.bodies import VALUES
+from tests.support.counts import at_least
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NOW_MS = 1_770_120_005_412
@@ -143,7 +144,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.adapters.fuzz", description="Fuzz adapters, led by coverage."
     )
-    parser.add_argument("--runs", type=int, default=20_000, help="inputs an adapter and a check (default: 20000)")
+    parser.add_argument(
+        "--runs", type=at_least(1), default=20_000, help="inputs an adapter and a check (default: 20000)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="decides which (default: 1)")
     given = parser.parse_args()
     began_s = time.monotonic()

@@ -10,16 +10,19 @@ from rich.table import Table
 
 from tests.crashes.run import Plan, run
 from tests.crashes.verdict import judge
+from tests.support.counts import above_zero, at_least
 
 
 def main() -> int:
     """Run, print the table, and say with the exit code whether all is well."""
     parser = argparse.ArgumentParser(prog="python -m tests.crashes", description="Is anything lost when we crash?")
-    parser.add_argument("--kills", type=int, default=200, help="kill -9 of the gateway (default: 200)")
-    parser.add_argument("--store-kills", type=int, default=50, help="kill -9 of its store (default: 50)")
-    parser.add_argument("--rate", type=float, default=1_000, help="requests a second (default: 1000)")
+    parser.add_argument("--kills", type=at_least(0), default=200, help="kill -9 of the gateway (default: 200)")
+    parser.add_argument("--store-kills", type=at_least(0), default=50, help="kill -9 of its store (default: 50)")
+    parser.add_argument("--rate", type=above_zero, default=1_000, help="requests a second (default: 1000)")
     parser.add_argument("--seed", type=int, default=1, help="decides kills and messages (default: 1)")
     given = parser.parse_args()
+    if not given.kills + given.store_kills:
+        parser.error("nothing would be killed: write --kills or --store-kills with a number above 0")
     wanted = Plan(kills=given.kills, store_kills=given.store_kills, rate=given.rate, seed=given.seed)
     notes = Console(stderr=True, highlight=False)
     done = run(wanted, lambda text: notes.print(text))

@@ -13,6 +13,7 @@ from gateway.faults import Action
 from tests.crashes.verdict import judge
 from tests.faults.matrix import ELSEWHERE, LATER, cases, run
 from tests.faults.points import all_points
+from tests.support.counts import above_zero
 
 
 def main() -> int:
@@ -21,7 +22,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", help="only this point; may be repeated")
     parser.add_argument("--kind", choices=get_args(Action), action="append", help="only this; may be repeated")
     parser.add_argument("--seed", type=int, default=1, help="decides the messages (default: 1)")
-    parser.add_argument("--rate", type=float, default=150, help="requests a second (default: 150)")
+    parser.add_argument("--rate", type=above_zero, default=150, help="requests a second (default: 150)")
     given = parser.parse_args()
     points = [point for point in all_points() if not given.only or point in given.only]
     wanted = cases(points, given.kind or get_args(Action))

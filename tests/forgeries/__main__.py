@@ -12,6 +12,7 @@ from rich.table import Table
 from tests.forgeries.endpoint import judge_served
 from tests.forgeries.forging import WAYS
 from tests.forgeries.judging import Verdict, judge
+from tests.support.counts import at_least
 
 SERVED_SHARE = 50
 """One of so many goes through a running gateway."""
@@ -20,7 +21,7 @@ SERVED_SHARE = 50
 def main() -> int:
     """Run, print the table, and say with the exit code whether all is well."""
     parser = argparse.ArgumentParser(prog="python -m tests.forgeries", description="Does anybody unproven get in?")
-    parser.add_argument("--count", type=int, default=100_000, help="forged requests (default: 100000)")
+    parser.add_argument("--count", type=at_least(1), default=100_000, help="forged requests (default: 100000)")
     parser.add_argument("--seed", type=int, default=1, help="decides which (default: 1)")
     given = parser.parse_args()
     began_s = time.monotonic()

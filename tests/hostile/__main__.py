@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.hostile.driver import run
+from tests.support.counts import at_least
 
 
 def main() -> int:
     """Run, print the table, and say with the exit code whether all is well."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description="Can a request do harm?")
-    parser.add_argument("--requests", type=int, default=20_000, help="hostile requests (default: 20000)")
+    parser.add_argument("--requests", type=at_least(1), default=20_000, help="hostile requests (default: 20000)")
     parser.add_argument("--seed", type=int, default=1, help="decides which (default: 1)")
     given = parser.parse_args()
     notes = Console(stderr=True, highlight=False)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tests.mutation.run import Result, Wanted, run
 from tests.mutation.targets import PARTS, Part
+from tests.support.counts import at_least
 
 LEAST_OF_SAMPLE, LEAST_OF_ALL = 80.0, 95.0
 """The score below which a run fails, in percent."""
@@ -19,7 +20,7 @@ def main() -> int:
     """Run, print the table and the survivors, and say with the exit code whether all is well."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description="Do the tests notice mistakes?")
     parser.add_argument("--part", choices=PARTS, action="append", help="one part only (default: all; may be repeated)")
-    parser.add_argument("--most", type=int, help="judge so many mutants, drawn by the seed (default: all)")
+    parser.add_argument("--most", type=at_least(1), help="judge so many mutants, drawn by the seed (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="decides which are drawn (default: 1)")
     parser.add_argument("--only", action="append", help="only files whose name holds this (may be repeated)")
     parser.add_argument("--processes", type=int, choices=(1, 2), default=2, help="at the same time (default: 2)")

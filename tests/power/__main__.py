@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tests.crashes.verdict import judge
 from tests.power.run import Outcome, run
+from tests.support.counts import above_zero, at_least
 
 CONTROL_CUTS = 2
 
@@ -17,8 +18,8 @@ CONTROL_CUTS = 2
 def main() -> int:
     """Run, print the table, and say with the exit code whether all is well."""
     parser = argparse.ArgumentParser(prog="python -m tests.power", description="Is anything lost in a power cut?")
-    parser.add_argument("--cuts", type=int, default=5, help="power cuts (default: 5)")
-    parser.add_argument("--rate", type=float, default=1_000, help="requests a second (default: 1000)")
+    parser.add_argument("--cuts", type=at_least(1), default=5, help="power cuts (default: 5)")
+    parser.add_argument("--rate", type=above_zero, default=1_000, help="requests a second (default: 1000)")
     parser.add_argument("--seed", type=int, default=1, help="decides cuts and messages (default: 1)")
     given = parser.parse_args()
     notes = Console(stderr=True, highlight=False)

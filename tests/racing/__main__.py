@@ -10,13 +10,14 @@ from rich.table import Table
 
 from tests.racing.run import COMMITTERS, Plan, run
 from tests.racing.verdict import Line, judge
+from tests.support.counts import at_least
 
 
 def main() -> int:
     """Run, print the table, and say with the exit code whether all is well."""
     parser = argparse.ArgumentParser(prog="python -m tests.racing", description="Does an event get in twice?")
-    parser.add_argument("--rounds", type=int, default=10_000, help="events (default: 10000)")
-    parser.add_argument("--copies", type=int, default=50, help="copies of each at once (default: 50)")
+    parser.add_argument("--rounds", type=at_least(1), default=10_000, help="events (default: 10000)")
+    parser.add_argument("--copies", type=at_least(2), default=50, help="copies of each at once (default: 50)")
     parser.add_argument("--seed", type=int, default=1, help="decides who meets whom (default: 1)")
     given = parser.parse_args()
     notes = Console(stderr=True, highlight=False)

@@ -18,12 +18,14 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.slowloris.run import FREED_S, MOST_TIMES, Plan, run
+from tests.slowloris.run import FREED_S, MOST_TIMES, Phase, Plan, run
+from tests.support.counts import above_zero, at_least
 
 CONTROLS = {"headers": 'header_timeout = "5m"', "bodies": 'body_timeout = "5m"'}
 
@@ -31,9 +33,9 @@ CONTROLS = {"headers": 'header_timeout = "5m"', "bodies": 'body_timeout = "5m"'}
 def main() -> int:
     """Run, print the table, and say with the exit code whether all is well."""
     parser = argparse.ArgumentParser(prog="python -m tests.slowloris", description="Do slow senders slow honest ones?")
-    parser.add_argument("--connections", type=int, default=1_000, help="of each kind (default: 1000)")
+    parser.add_argument("--connections", type=at_least(1), default=1_000, help="of each kind (default: 1000)")
     parser.add_argument(
-        "--alone", type=float, default=5.0, metavar="SECONDS", help="honest alone, before and after each"
+        "--alone", type=above_zero, default=5.0, metavar="SECONDS", help="honest alone, before and after each"
     )
     parser.add_argument("--without", choices=sorted(CONTROLS), help="the control: put this deadline off")
     parser.add_argument("--own-only", action="store_true", help="without slowhttptest")
@@ -65,20 +67,10 @@ def main() -> int:
                 lambda text: notes.print(text),
             )
         )
-    table = Table()
-    for heading in (
-        "attack",
-        "connections",
-        "honest",
-        "refused",
-        "p99",
-        "alone",
-        "ratio",
-        "kept at most",
-        "memory",
-        "",
-    ):
-        table.add_column(heading, justify="left" if heading in ("attack", "") else "right")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("attack")
+    for heading in ("at once", "honest", "refused", "p99", "alone", "ratio", "kept", "memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for phase in done.phases:
         table.add_row(
             phase.name,
@@ -90,16 +82,14 @@ def main() -> int:
             f"{phase.p99_s / phase.alone_p99_s:.2f}",
             f"{phase.freed_s:.1f} s",
             f"{phase.grown_bytes / 1e6:+.0f} MB",
-            "WRONG " + ", ".join(phase.wrong) if phase.wrong else phase.slow,
         )
-        for kind, kept in phase.kept.items():
-            ends = ", ".join(f"{number:,} {status}" for status, number in sorted(kept.statuses.items()))
-            table.add_row(f"  {kind}", f"{kept.opened:,}", "", "", "", "", "", f"{kept.longest_s:.1f} s", "", ends)
-    out = Console(highlight=False, width=max(140, Console().width))
+    out = Console(highlight=False)
     out.print(
         f"{given.connections} connections of each kind; at most {MOST_TIMES:g} × alone, freed within {FREED_S:g} s"
     )
     out.print(table)
+    for line in remarks(done.phases):
+        out.print(line, markup=False)
     out.print(
         f"{done.alone_requests:,} honest requests alone; {os.cpu_count()} cores, Python {platform.python_version()}"
     )
@@ -107,6 +97,18 @@ def main() -> int:
     if wrong:
         notes.print(done.log[-4_000:], markup=False)
     return 1 if wrong else 0
+
+
+def remarks(phases: Sequence[Phase]) -> Iterator[str]:
+    """What has no place in a column: how connections ended, and what was wrong or slow. One line each."""
+    for phase in phases:
+        for kind, kept in phase.kept.items():
+            ends = ", ".join(f"{number:,} × {status}" for status, number in sorted(kept.statuses.items()))
+            yield f"{phase.name}, {kind}: {kept.opened:,}, kept {kept.longest_s:.1f} s at most; at the end: {ends}"
+        if phase.wrong:
+            yield f"WRONG {phase.name}: {', '.join(phase.wrong)}"
+        elif phase.slow:
+            yield f"{phase.name}: {phase.slow}"
 
 
 if __name__ == "__main__":

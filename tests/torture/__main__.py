@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.crashes.verdict import Line, judge
+from tests.support.counts import above_zero
 from tests.torture.act import Act, Done, Kind
 from tests.torture.machine import Machine
 from tests.torture.strikes import strikes
@@ -59,9 +60,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.torture", description="Is anything lost, whatever goes wrong?"
     )
-    parser.add_argument("--minutes", type=float, default=1.5, help="under load, all acts together (default: 1.5)")
+    parser.add_argument("--minutes", type=above_zero, default=1.5, help="under load, all acts together (default: 1.5)")
     parser.add_argument("--seed", type=int, default=1, help="decides strikes and messages (default: 1)")
-    parser.add_argument("--rate", type=float, default=400, help="requests a second (default: 400)")
+    parser.add_argument("--rate", type=above_zero, default=400, help="requests a second (default: 400)")
     parser.add_argument("--act", choices=get_args(Kind), help="play only this one")
     parser.add_argument("--only", action="append", help="only this strike, by its name; may be repeated")
     parser.add_argument(
