@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from gateway.errors import BatchRefused, StoreUnavailable
+from gateway.errors import BatchRefused, StoreRefuses, StoreUnavailable
 from gateway.store.ledger import read_account
 from gateway.store.log import Batch
 from gateway.store.spooled import SpooledBatch, tally_of
@@ -179,7 +179,7 @@ def test_what_an_operator_can_mend_is_not_the_batch_s_fault(
                     in_, why = 0, error
             finally:
                 server.ask(*end)
-            assert (in_, type(why)) == (0, StoreUnavailable)
+            assert (in_, type(why)) == (0, StoreRefuses)
             assert await partition.names() == []
             assert await partition.log.repeat("c", [(1, batch("a")), (2, batch("b"))]) == (2, None)
             assert await facts(partition) == (["a", "b"], 2, 0)
