@@ -70,7 +70,7 @@ def spool_status(sight: Sight, folder: FolderView) -> SpoolStatus:
 
 async def store_away(sight: Sight, error: StoreError) -> StoreAway:
     """What to raise instead of ``error``, which is what came of a question to the store."""
-    spool = spool_status(sight, await sight.spooled())
+    spool = spool_status(sight, await sight.spooled(held_only=True))
     refused = ""
     if not spool.configured:
         refused = "there is no spool"

@@ -169,10 +169,11 @@ class Alerts:
                 own = self._of_store_alone(remembered.standing)
                 self._watch, self._standing = remembered.watch, {**remembered.standing, **own}
             self._epoch, self._saved_watch, self._saved = remembered.epoch, remembered.watch, remembered.standing
-        accounts = await sight.accounts()  # first, since the other task writes to what is remembered meanwhile
+        spool = await sight.spooled()  # once: a full one is long to read
+        accounts = await sight.accounts(spool.batches)  # first, since the other task writes to what is remembered
         self._watch = listen(self._watch, accounts, sight.config.sources, sight.wall_ms())
         await self._save()  # before the look, which reads in the store when sources were heard
-        status = await read_status(sight, summed=True)
+        status = await read_status(sight, summed=True, spool=spool)
         self._away_ms = 0
         now_ms = sight.wall_ms()
         found = alarms(status.problems, sight.config.alerts, now_ms)

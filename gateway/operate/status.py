@@ -8,6 +8,7 @@ import msgspec
 from gateway.config import StoreSettings, SubscriberSettings
 from gateway.delivery.breaker import BreakerState
 from gateway.errors import NotDurable
+from gateway.intake.spool_folder import FolderView
 from gateway.operate.absence import spool_status
 from gateway.operate.amounts import duration
 from gateway.operate.problems import find_troubles
@@ -38,14 +39,16 @@ BEHIND_S = 10.0
 decode_breaker = msgspec.json.Decoder(BreakerState).decode
 
 
-async def read_status(sight: Sight, *, summed: bool = False) -> Status:
+async def read_status(sight: Sight, *, summed: bool = False, spool: FolderView | None = None) -> Status:
     """Ask the store everything. Raises ``StoreUnavailable``.
 
     ``summed``: without what costs more than numbers, which is the causes of dead letters and of kept requests.
+    ``spool``: what lies in it, if that was read a moment ago.
     """
-    folder = await sight.spooled()
-    accounts = await sight.accounts(folder.batches)
-    remembered = await AlertBook(sight.store, sight.keys[0]).read()
+    remembered = await AlertBook(sight.store, sight.keys[0]).read()  # first: without the store no spool need be read
+    if spool is None:
+        spool = await sight.spooled()
+    accounts = await sight.accounts(spool.batches)
     server, memory, time, *leases = await asyncio.gather(
         sight.store.info("server"),
         sight.store.info("memory"),
@@ -58,7 +61,7 @@ async def read_status(sight: Sight, *, summed: bool = False) -> Status:
         for number, (account, lease) in enumerate(zip(accounts, leases, strict=True))
     ]
     store = _store(sight, accounts, partitions, server, memory)
-    store = msgspec.structs.replace(store, spool=spool_status(sight, folder))
+    store = msgspec.structs.replace(store, spool=spool_status(sight, spool))
     names = sorted({*sight.config.subscribers, *(name for account in accounts for name in account.subscribers)})
     delivering = any(partition.owner is not None for partition in partitions)
     processes = await sight.processes()

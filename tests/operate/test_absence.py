@@ -1,13 +1,16 @@
 """What is said while the store cannot be asked."""
 
 import asyncio
+from typing import Never
 
 import pytest
 from redis.exceptions import ResponseError
 
 from gateway.config import StoreSettings
 from gateway.errors import StoreError, StoreMismatch, StoreUnavailable
-from gateway.operate.absence import store_away
+from gateway.intake.spool_database import Held
+from gateway.intake.spool_folder import FolderView
+from gateway.operate.absence import StoreAway, store_away
 from gateway.operate.refusals import explain
 from gateway.store.connection import unavailable
 from tests.operate.office import office
@@ -36,5 +39,35 @@ def test_why_the_store_cannot_be_asked_is_said_in_its_own_words(
             assert why in away.detail
             if isinstance(error, StoreUnavailable):
                 assert why in explain(error)[1]
+
+    asyncio.run(run())
+
+
+def test_while_the_store_is_away_nobody_lists_what_is_in_the_spool(
+    store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full one holds a hundred thousand batches: their number is all that is told, and all that is asked for."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            asked: list[dict[str, bool]] = []
+
+            async def spooled(**named: bool) -> FolderView:
+                asked.append(named)
+                return FolderView(held=Held(rows=1, requests=12))
+
+            async def away(*_args: object) -> Never:
+                raise StoreUnavailable("the store did not answer")
+
+            at.desk.sight.spooled = spooled
+            await at.desk.status()
+            assert asked == [{}]  # the account needs each
+            asked.clear()
+            monkeypatch.setattr(at.store, "call", away)
+            monkeypatch.setattr(at.store, "many", away)
+            for question in (at.desk.status, at.desk.ledger):
+                with pytest.raises(StoreAway, match="12 requests"):
+                    await question()
+            assert asked == [{"held_only": True}] * 2
 
     asyncio.run(run())

@@ -13,6 +13,7 @@ from standardwebhooks.webhooks import Webhook
 from structlog.testing import capture_logs
 
 from gateway.errors import LeaseLost, StoreError, StoreMismatch
+from gateway.intake.spool_folder import FolderView
 from gateway.operate import alerting
 from gateway.operate import alerts as alerts_module
 from gateway.store.alerts import AlertBook, Standing, Watch
@@ -360,6 +361,28 @@ def test_who_was_killed_is_not_waited_for_to_tell(tmp_path: Path) -> None:
             alerts._standing = {}
             host, boot, space, pid, _, chance = owner_name().split("/")
             assert await tells("/".join((host, boot, space, pid, "1", chance)))  # its pid is another process's by now
+
+    asyncio.run(run())
+
+
+def test_a_look_reads_the_spool_once(tmp_path: Path) -> None:
+    """Both the account and what status says of it come from one reading, which a full spool makes a long one."""
+
+    async def run() -> None:
+        async with staff(tmp_path, {}) as at:
+            alerts, sight, readings = at.gateway.alerts, at.gateway.desk.sight, 0
+            await alerts.stop()
+            read = sight.spooled
+
+            async def spooled(**named: bool) -> FolderView:
+                nonlocal readings
+                readings += 1
+                return await read(**named)
+
+            sight.spooled = spooled
+            await alerts.look()
+            assert alerts._watch.looked_ms
+            assert readings == 1
 
     asyncio.run(run())
 

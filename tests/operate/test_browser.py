@@ -119,7 +119,7 @@ def test_home_without_the_store_says_what_is_true_and_comes_back(store_settings:
             sight.config = msgspec.structs.replace(at.config, store=store)
             held = Held(rows=1, requests=12, events=12, bytes=2048)
 
-            async def spooled(recount: bool = False) -> FolderView:
+            async def spooled(recount: bool = False, held_only: bool = False) -> FolderView:
                 return FolderView(held=held)
 
             async def away(*_args: object, **_named: object) -> Never:
