@@ -125,6 +125,7 @@ class Gateway:
         )
         self.edge = Edge(Connections(_limits(config)), self.endpoint.noise, self.endpoint.stats.answers)
         guard = Guard(own=(listen,), public_url=config.gateway.public_url)
+        self.itself = guard.itself
         owner = owner_name()
         self.standings = Standings(self.store, self.keys, wall_ms=wall_ms)
         self.dispatchers = [
@@ -263,7 +264,7 @@ class Gateway:
 
     def _read_written(self, name: str, written: Mapping[str, Any]) -> Read:
         dotenv, _ = read_dotenv(self.config.path.parent)
-        return read_written(name, written, data_dir(self.config), os.environ, dotenv)
+        return read_written(name, written, data_dir(self.config), os.environ, dotenv, self.itself)
 
     async def _deliver_to(self, subscribers: Sequence[SubscriberSettings]) -> None:
         await subscribe_all(self.store, self.logs, {each.name: each.start for each in subscribers}, wall_ms())

@@ -15,6 +15,7 @@ from gateway.config_file.sources import check_name, read_source, read_sources
 from gateway.config_file.subscribers import read_subscribers
 from gateway.config_file.tables import read_gateway, read_store
 from gateway.config_file.values import Wrong, did_you_mean
+from gateway.delivery.itself import Itself
 from gateway.errors import ConfigError
 
 _MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -42,9 +43,11 @@ def read_text(
             reading.problem(
                 (name,), f"{name} is not known at the top of the file{hint}", f"one of {', '.join(_TABLES)}"
             )
+    gateway = read_gateway(reading, tables.get("gateway", {}))
+    reading.itself = Itself([(gateway.host, gateway.port)], gateway.public_url)
     config = Config(
         path=path.resolve(),
-        gateway=read_gateway(reading, tables.get("gateway", {})),
+        gateway=gateway,
         store=read_store(reading, tables.get("store", {})),
         sources=read_sources(reading, tables.get("sources", {})),
         subscribers=read_subscribers(reading, tables.get("subscribers", {})),

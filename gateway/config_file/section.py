@@ -18,6 +18,7 @@ from gateway.config import NOT_YET, Origin
 from gateway.config_file.lines import KeyPath, Lines
 from gateway.config_file.references import References, is_reference
 from gateway.config_file.values import Wrong, did_you_mean
+from gateway.delivery.itself import Itself
 
 T = TypeVar("T")
 
@@ -46,8 +47,11 @@ class Mistake(msgspec.Struct, frozen=True):
 class Reading:
     """The whole reading of one file: what every section shares."""
 
-    def __init__(self, file: str, base: Path, lines: Lines, references: References) -> None:
-        self.file, self.base, self.lines, self.references = file, base, lines, references
+    def __init__(
+        self, file: str, base: Path, lines: Lines, references: References, itself: Itself | None = None
+    ) -> None:
+        """``itself``: where the gateway is, so that nothing is sent there; set once that is read."""
+        self.file, self.base, self.lines, self.references, self.itself = file, base, lines, references, itself
         self.origins: list[Origin] = []
         self.mistakes: list[Mistake] = []
         """As they were met; ``problems`` has them with their lines."""

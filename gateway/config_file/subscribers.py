@@ -157,6 +157,14 @@ def check_url(section: Section, url: str, allow_networks: tuple[Network, ...]) -
         section.problem(("url",), "has a fragment, which is never sent", "the URL without # and what follows")
     if parts.port == 0:
         section.problem(("url",), "has port 0, at which nobody can listen", "the port it listens on, or none")
+    itself = section.reading.itself
+    if itself is not None and itself.is_written_in(parts):
+        section.problem(
+            ("url",),
+            "leads to the gateway itself (listen or public_url), so that each delivery would come in again",
+            "where the receiver listens; if the gateway does not listen there, mend listen in [gateway]",
+        )
+        return
     if parts.scheme == "https":
         _check_literal(section, host, allow_networks)
         return

@@ -23,6 +23,7 @@ from gateway.config_file.section import Reading, Section, dotted
 from gateway.config_file.sources import check_name
 from gateway.config_file.subscribers import read_subscriber
 from gateway.config_file.values import Wrong
+from gateway.delivery.itself import Itself
 from gateway.problems import Mistake
 
 SECRETS = "secrets"
@@ -50,10 +51,15 @@ class _References(References):
 
 
 def read_written(
-    name: str, written: Mapping[str, Any], data_dir: Path, env: Mapping[str, str], dotenv: Mapping[str, str]
+    name: str,
+    written: Mapping[str, Any],
+    data_dir: Path,
+    env: Mapping[str, str],
+    dotenv: Mapping[str, str],
+    itself: Itself | None = None,
 ) -> Read:
     """Read one subscriber. ``null`` counts as not written. Raises nothing: all mistakes are in the answer."""
-    reading = Reading("api", data_dir, Lines(""), _References(data_dir, env, dotenv))
+    reading = Reading("api", data_dir, Lines(""), _References(data_dir, env, dotenv), itself)
     table = {key: value for key, value in written.items() if value is not None}
     section = Section(reading, ("subscribers", name), table)
     check_name(section, name)

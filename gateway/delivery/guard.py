@@ -15,19 +15,17 @@ changed. An address that was checked stays checked, so traffic goes on over the 
 """
 
 import asyncio
-import posixpath
-import re
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv6Address, ip_address
-from urllib.parse import unquote
+from ipaddress import ip_address
 
 import msgspec
 from pyreqwest.http import Url
 
-from gateway.delivery.addresses import Address, Network, check_address, embedded, is_allowed
+from gateway.delivery.addresses import Address, Network, check_address, is_allowed
+from gateway.delivery.itself import Itself
 from gateway.errors import TargetRefused
 
 __all__ = ["Guard", "Pin", "Resolver", "Target", "check_address", "parse_url", "system_resolve"]
@@ -56,11 +54,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Guard:
-    """Decides where deliveries may connect.
-
-    ``own`` are the sockets the gateway listens on, as (address, port); ``None``, ``0.0.0.0``, ``::`` and a name stand
-    for all of the machine's addresses. ``public_url`` is where providers reach it.
-    """
+    """Decides where deliveries may connect. ``own`` and ``public_url`` are where the gateway is: see ``Itself``."""
 
     def __init__(
         self,
@@ -73,9 +67,7 @@ class Guard:
         is_local: Callable[[Address], bool] | None = None,
     ) -> None:
         self._resolve = resolve or system_resolve
-        self._own = tuple((_own_address(address), port) for address, port in own)
-        self._is_local = is_local or _is_local
-        self._public = _place(Url(public_url)) if public_url else None
+        self.itself = Itself(own, public_url, is_local)
         self.monotonic = monotonic
         self.keep_s = keep_s
 
@@ -85,7 +77,7 @@ class Guard:
         Raises ``TargetRefused`` if it leads where deliveries may not go, ``OSError`` if its name has no address.
         """
         parsed, host, port = parse_url(url)
-        if self._public is not None and _is_intake_of(self._public, _place(parsed)):
+        if self.itself.takes_in(parsed):
             raise TargetRefused("that is the gateway itself, by way of public_url")
         addresses: tuple[Address, ...]
         try:
@@ -94,7 +86,8 @@ class Guard:
             addresses, is_literal = await self._look_up(host, port), False
         for address in addresses:
             check_address(address, allow_networks)
-            self._check_not_own(address, port)
+            if self.itself.listens_at(address, port):
+                raise TargetRefused(f"{address} port {port} is the gateway itself")
         if parsed.scheme != "https" and not all(is_allowed(address, allow_networks) for address in addresses):
             raise TargetRefused("http is for networks the subscriber names in allow_networks; use https")
         return Target(parsed, host, port, addresses, is_literal)
@@ -110,15 +103,6 @@ class Guard:
         if not addresses:
             raise OSError(f"{host} has no address")
         return addresses
-
-    def _check_not_own(self, address: Address, port: int) -> None:
-        # A connection to ::ffff:127.0.0.1 arrives at a socket of 127.0.0.1.
-        spellings = [address, *(embedded(address) if isinstance(address, IPv6Address) else ())]
-        for own_address, own_port in self._own:
-            if port == own_port and any(
-                each == own_address or (own_address is None and self._is_local(each)) for each in spellings
-            ):
-                raise TargetRefused(f"{address} port {port} is the gateway itself")
 
 
 class Pin:
@@ -223,30 +207,6 @@ def parse_url(url: str) -> tuple[Url, str, int]:
     return parsed, host.removeprefix("[").removesuffix("]"), port
 
 
-class _Place(msgspec.Struct, frozen=True):
-    """Where a URL leads, as a proxy would see it that is generous about spelling."""
-
-    host: str
-    port: int | None
-    path: str
-
-
-_WEB_PORTS = (80, 443)
-"""A proxy answers on one what it answers on the other, or sends there."""
-
-
-def _place(url: Url) -> _Place:
-    path = posixpath.normpath(re.sub("/+", "/", unquote(url.path)))
-    port = url.port_or_known_default
-    return _Place((url.host_str or "").rstrip("."), 443 if port in _WEB_PORTS else port, path)
-
-
-def _is_intake_of(public: _Place, place: _Place) -> bool:
-    """Whether ``place`` lies below the intake. Other paths of the same host may well be a subscriber's."""
-    intake = posixpath.join(public.path, "in")
-    return (place.host, place.port) == (public.host, public.port) and f"{place.path}/".startswith(f"{intake}/")
-
-
 async def system_resolve(host: str, port: int) -> list[Address]:
     """Ask the system's resolver. Raises ``OSError`` if the name has no address.
 
@@ -279,25 +239,3 @@ async def system_resolve(host: str, port: int) -> list[Address]:
 
     threading.Thread(target=look_up, name="look-up", daemon=True).start()
     return await found
-
-
-def _own_address(address: Address | str | None) -> Address | None:
-    """``None`` if it stands for all of the machine's addresses."""
-    if address is None:
-        return None
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return None
-    return None if parsed.is_unspecified else parsed
-
-
-def _is_local(address: Address) -> bool:
-    """Whether the machine itself has ``address``: only then can a socket be bound to it. Sends nothing."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((str(address), 0))
-    except OSError:
-        return False
-    return True

@@ -45,6 +45,15 @@ METADATA = [
 ]
 """One metadata service in all spellings, then others."""
 
+OWN = [
+    ("127.0.0.1", "127.0.0.1"),
+    ("127.0.0.1", "2130706433"),
+    ("127.0.0.1", "localhost"),
+    ("0.0.0.0", "127.0.0.1"),  # a text in a file; nothing is bound
+    ("localhost", "127.0.0.1"),
+]
+"""Where the gateway listens, and how a subscriber may write that."""
+
 
 def problems_of(toml: str, folder: Path) -> list[str]:
     """Load a file and return what it is told; none if it loads."""
@@ -229,6 +238,27 @@ MISTAKES = {
         "leads to 169.254.169.254, which is not public (link-local, where clouds serve instance metadata",
     ),
     "a private address that nobody named": (SUBSCRIBER.replace("crm.example.com", "10.2.0.7"), 2, "allow_networks"),
+    **{
+        f"the gateway's own {listen} as {host}": (
+            SUBSCRIBER.replace("https://crm.example.com", f"http://{host}:8473")
+            + 'allow_networks = ["127.0.0.0/8", "::1/128"]\n'
+            + f'[gateway]\nlisten = "{listen}:8473"\n',
+            2,
+            "leads to the gateway itself",
+        )
+        for listen, host in OWN
+    },
+    "the gateway's own intake by public_url": (
+        SUBSCRIBER.replace("example.com/", "example.com/in/chat")
+        + '[gateway]\npublic_url = "https://crm.example.com"\n',
+        2,
+        "leads to the gateway itself",
+    ),
+    "alerts to the gateway itself": (
+        '[alerts]\nurl = "http://localhost:8080/in/chat"\nallow_networks = ["127.0.0.0/8"]\n',
+        2,
+        "mend listen in [gateway]",
+    ),
     # signing keys
     "whsec_ missing": (SUBSCRIBER.replace("env:W", "env:S"), 3, "neither whsec_ nor whsk_"),
     "whsec_ of 23 bytes": (SUBSCRIBER.replace("env:W", "env:WHSEC_SHORT"), 3, "24 to 64 bytes"),
@@ -283,7 +313,17 @@ def test_each_mistake_says_where_why_and_what_to_write(case: str, tmp_path: Path
     assert "\n" not in found[0]
 
 
-@pytest.mark.parametrize("toml", [SOURCE, SUBSCRIBER, CHAT + 'path_token = "env:TOKEN"\n', "", "# nothing\n"])
+NEIGHBOURS = [
+    SUBSCRIBER.replace("https://crm.example.com", "http://127.0.0.1:8474")
+    + 'allow_networks = ["127.0.0.0/8"]\n[gateway]\nlisten = "0.0.0.0:8473"\n',
+    SUBSCRIBER + '[gateway]\npublic_url = "https://crm.example.com"\n',
+]
+"""Beside the gateway: another port of its machine, and another path of its public host."""
+
+
+@pytest.mark.parametrize(
+    "toml", [SOURCE, SUBSCRIBER, CHAT + 'path_token = "env:TOKEN"\n', "", "# nothing\n", *NEIGHBOURS]
+)
 def test_without_the_mistake_the_files_load(toml: str, tmp_path: Path) -> None:
     """The control of the table above: its building blocks are fine by themselves."""
     assert problems_of(toml, tmp_path) == []

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.config_file.written import Read, read_written
+from gateway.delivery.itself import Itself
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ENV = {"W": SECRET, "ADMIN": "the-admin-token-of-this-gateway", "SUBSCRIBER_TOKEN": "for-the-subscriber"}
@@ -43,6 +44,15 @@ def test_every_mistake_is_named_with_its_field(tmp_path: Path) -> None:
 def test_a_name_that_cannot_stand_in_a_url_is_refused(tmp_path: Path) -> None:
     """The name is judged like one in the file."""
     assert read_written("No Good", GOOD, tmp_path, ENV, {}).mistakes[0].at == ""
+
+
+def test_the_gateway_itself_is_no_subscriber(tmp_path: Path) -> None:
+    """One made through the API may not lead to where the gateway listens, whatever port it was told to use."""
+    own = {**GOOD, "url": "http://127.0.0.1:8473/in/chat", "allow_networks": ["127.0.0.0/8"]}
+    (mistake,) = read_written("crm", own, tmp_path, ENV, {}, Itself([("127.0.0.1", 8473)])).mistakes
+    assert mistake.at == "url"
+    assert mistake.why.startswith("leads to the gateway itself")
+    assert read_written("crm", own, tmp_path, ENV, {}, Itself([("127.0.0.1", 8474)])).mistakes == ()
 
 
 @pytest.mark.parametrize(
