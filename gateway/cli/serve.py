@@ -16,6 +16,7 @@ from gateway.cli.common import Exit, Refusal, config_option, console, json_optio
 
 if TYPE_CHECKING:
     from gateway.config import Config
+    from gateway.workers.early import Early
 
 BIND_PATIENCE_S = 3.0
 """Workers whose parent was killed let go of the address within this time."""
@@ -48,6 +49,9 @@ def serve(config_path: Path, listen: str | None, role: Role, workers: int, as_js
     With several workers, one that dies is started again, and SIGUSR2 replaces one after the other while the rest serve.
     SIGHUP reads the configuration again, as gateway reload does. Signals are for this process, not for its workers.
     """
+    from gateway.workers.early import Early
+
+    early = Early()  # before all that takes time
     if not config_path.exists():
         raise Refusal(f"there is no {config_path}\nwrite one with: gateway init", Exit.CONFIG)
     config = load_config(config_path)
@@ -56,13 +60,16 @@ def serve(config_path: Path, listen: str | None, role: Role, workers: int, as_js
     wide_log.set_up(config.gateway.log_level, config.gateway.log_format)
     host, port = _address(listen) if listen else (config.gateway.host, config.gateway.port)
     with _listen(host, port, patience_s=BIND_PATIENCE_S if workers > 1 else 0) as bound:
-        if workers > 1:
-            _serve_with_workers(config, role, workers, bound, as_json=as_json)
-        else:
-            _serve_alone(config, role, bound, as_json=as_json)
+        try:
+            if workers > 1:
+                _serve_with_workers(config, role, workers, bound, early, as_json=as_json)
+            else:
+                _serve_alone(config, role, bound, early, as_json=as_json)
+        finally:
+            early.end()
 
 
-def _serve_alone(config: "Config", role: Role, bound: socket.socket, *, as_json: bool) -> None:
+def _serve_alone(config: "Config", role: Role, bound: socket.socket, early: "Early", *, as_json: bool) -> None:
     import msgspec
     import uvloop
 
@@ -71,15 +78,17 @@ def _serve_alone(config: "Config", role: Role, bound: socket.socket, *, as_json:
     def ready(said: Ready) -> None:
         _banner(config, role, bound.getsockname(), [msgspec.to_builtins(said)], as_json=as_json)
 
-    uvloop.run(run(config, role, bound, ready=ready))
+    uvloop.run(run(config, role, bound, early, ready=ready))
 
 
-def _serve_with_workers(config: "Config", role: Role, workers: int, bound: socket.socket, *, as_json: bool) -> None:
+def _serve_with_workers(
+    config: "Config", role: Role, workers: int, bound: socket.socket, early: "Early", *, as_json: bool
+) -> None:
     from gateway.workers.parent import WorkerFailed, run
 
     ready = partial(_banner, config, role, bound.getsockname(), as_json=as_json)
     try:
-        asyncio.run(run(config, role, bound, workers, ready))
+        asyncio.run(run(config, role, bound, workers, early, ready))
     except WorkerFailed as failed:  # it has said why
         sys.exit(failed.code)
 

@@ -21,6 +21,7 @@ from gateway import lifeline, wide_log
 from gateway.app import Role
 from gateway.cli.common import exit_code_of, load_config
 from gateway.errors import ConfigError, GatewayError
+from gateway.workers.early import Early
 from gateway.workers.exchange import Place
 from gateway.workers.running import Ready, run
 
@@ -41,6 +42,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
 def main() -> int:
     """Run until told to stop; the exit code says why it could not."""
+    early = Early()
     parent = os.getppid()
     orders = lifeline.instructions(Orders)
     try:
@@ -49,7 +51,7 @@ def main() -> int:
         wide_log.set_up(config.gateway.log_level, config.gateway.log_format, worker=place.worker)
         with socket.socket(fileno=orders.socket_fd) as bound:
             bound.setblocking(False)
-            uvloop.run(run(config, orders.role, bound, place=place, ready=_say, told=_end_with_parent))
+            uvloop.run(run(config, orders.role, bound, early, place=place, ready=_say, told=_end_with_parent))
     except ConfigError as error:
         sys.stderr.write("".join(f"{line}\n" for line in error.problems))
         return exit_code_of(error)

@@ -10,12 +10,11 @@ from collections.abc import Callable
 _STDIN = 0
 
 
-def hangup(*, stop: Callable[[], None], reload: Callable[[], None]) -> Callable[[], None]:
-    """What to do at SIGHUP, for a process that is started now."""
-    in_terminal = _is_terminal()
+def hangup(*, stop: Callable[[], None], reload: Callable[[], None], in_terminal: bool) -> Callable[[], None]:
+    """What to do at SIGHUP. ``in_terminal``: whether the process was started in one (``is_terminal``)."""
 
     def decide() -> None:
-        if in_terminal and not _is_terminal():
+        if in_terminal and not is_terminal():
             stop()
         else:
             reload()
@@ -23,6 +22,6 @@ def hangup(*, stop: Callable[[], None], reload: Callable[[], None]) -> Callable[
     return decide
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
     """Whether standard input is a terminal that is still there; a closed descriptor is none."""
     return os.isatty(_STDIN)

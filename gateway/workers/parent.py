@@ -20,7 +20,7 @@ import structlog
 
 from gateway.config import Config
 from gateway.store.embedded import EmbeddedStore
-from gateway.workers.hangup import hangup
+from gateway.workers.early import Early
 
 log = structlog.get_logger("gateway.workers")
 
@@ -37,7 +37,7 @@ READY_S = 60.0
 
 
 class WorkerFailed(Exception):
-    """A worker never served. It has said why; ``code`` is its exit code."""
+    """A worker cannot serve. It has said why; ``code`` is its exit code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"a worker ended with exit code {code}")
@@ -63,7 +63,7 @@ class Worker:
         self.process = process
         self.said: dict[str, Any] = {}
         """What it said when it served; empty before."""
-        self._serves = False
+        self.serves = False
         self._is_to_reload = False
         self.since_s = asyncio.get_running_loop().time()
 
@@ -78,7 +78,7 @@ class Worker:
         line = await self.process.stdout.readline()
         if line:
             self.said = msgspec.json.decode(line)
-            self._serves = True
+            self.serves = True
             if self._is_to_reload:
                 self.reload()
         return bool(line)
@@ -95,8 +95,8 @@ class Worker:
 
     def reload(self) -> None:
         """Have it read the configuration again, as soon as it listens: before that the signal would be its end."""
-        self._is_to_reload = not self._serves
-        if self._serves:
+        self._is_to_reload = not self.serves
+        if self.serves:
             self.tell(signal.SIGHUP)
 
     def tell(self, number: signal.Signals) -> None:
@@ -132,11 +132,14 @@ class Parent:
         self._started: list[Worker] = []
         """All that may not have ended, those that are on their way out included."""
         self._changing = [asyncio.Lock() for _ in range(workers)]
+        self._started_all = asyncio.Event()
+        """Set once each worker has served."""
+        self._is_to_roll = False
         self._rolling: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = asyncio.Event()
 
-    async def run(self, ready: Callable[[list[dict[str, Any]]], None]) -> None:
+    async def run(self, early: Early, ready: Callable[[list[dict[str, Any]]], None]) -> None:
         """Run until a signal. ``ready`` is given what each worker said once all serve.
 
         Raises ``StoreUnavailable`` and ``WorkerFailed``.
@@ -144,8 +147,7 @@ class Parent:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, hangup(stop=self._stopping.set, reload=self._reload))
-        loop.add_signal_handler(signal.SIGUSR2, self._roll)
+        early.act(stop=self._stopping.set, reload=self._reload, roll=self._roll)
         self._folder = Path(tempfile.mkdtemp(prefix="gateway-workers-"))
         stop = self._task(self._stopping.wait())
         try:
@@ -158,16 +160,9 @@ class Parent:
         store = self._task(self._store.start()) if self._store is not None else None
         if store is not None and not self._config.store.spool:
             await store  # else the workers take requests while it loads
-        workers = self._task(self._start_workers(ready))
-        await asyncio.gather(workers, *([store] if store is not None else []))
-        await asyncio.gather(*[self._keep(number) for number in range(self._workers)])
-
-    async def _start_workers(self, ready: Callable[[list[dict[str, Any]]], None]) -> None:
         self._serving = [await self._spawn(number) for number in range(self._workers)]
-        for worker in self._serving:
-            if not await worker.ready():
-                raise WorkerFailed(await worker.process.wait())
-        ready([worker.said for worker in self._serving])
+        keeping = [self._task(self._keep(number)) for number in range(self._workers)]
+        await asyncio.gather(self._task(self._announce(ready)), *keeping, *([store] if store is not None else []))
 
     async def _spawn(self, number: int) -> Worker:
         orders = Orders(
@@ -191,15 +186,31 @@ class Parent:
         process.stdin.write(msgspec.json.encode(orders) + b"\n")
         return worker
 
+    async def _announce(self, ready: Callable[[list[dict[str, Any]]], None]) -> None:
+        await self._started_all.wait()
+        ready([worker.said for worker in self._serving])
+        if self._is_to_roll:
+            self._roll()
+
     async def _keep(self, number: int) -> None:
-        """Start a worker again when it ends by itself."""
+        """Start a worker again when it ends by itself.
+
+        Raises ``WorkerFailed`` for one that gives up while the gateway starts: the next would, too. A killed one says
+        nothing about the next.
+        """
         pause_s = FIRST_PAUSE_S
         while True:
             worker = self._serving[number]
+            if not worker.serves and await self._ready(worker):
+                log.info("workers.started", worker=number, pid=worker.pid)
+                if all(each.serves for each in self._serving):
+                    self._started_all.set()
             code = await worker.process.wait()
             async with self._changing[number]:
                 if self._serving[number] is not worker:
                     continue  # replaced on purpose
+                if code > 0 and not self._started_all.is_set() and not worker.serves:
+                    raise WorkerFailed(code)
                 lived_s = asyncio.get_running_loop().time() - worker.since_s
                 pause_s = FIRST_PAUSE_S if lived_s >= LIVED_S else pause_s
                 log.error("workers.ended", worker=number, pid=worker.pid, code=code, starts_again_in_s=pause_s)
@@ -211,15 +222,22 @@ class Parent:
                     log.error("workers.not_started", worker=number, why=str(error))
                     continue
                 self._serving[number] = successor
-            if await successor.ready_in_time():
-                log.info("workers.started", worker=number, pid=successor.pid)
+
+    async def _ready(self, worker: Worker) -> bool:
+        # A first start may bring the store to another format, however long that takes.
+        return await (worker.ready_in_time() if self._started_all.is_set() else worker.ready())
 
     def _reload(self) -> None:
-        for worker in self._started:
-            worker.reload()
+        if not self._stopping.is_set():
+            for worker in self._started:
+                worker.reload()
 
     def _roll(self) -> None:
-        if self._rolling is None or self._rolling.done():
+        if self._stopping.is_set():
+            return  # there is no socket any more to give to new ones
+        if not self._started_all.is_set():
+            self._is_to_roll = True
+        elif self._rolling is None or self._rolling.done():
             self._rolling = self._task(self._replace_all())
         else:
             log.warning("workers.no_roll", why="the workers are being replaced already")
@@ -268,7 +286,12 @@ async def _first(*tasks: "asyncio.Task[Any]") -> None:
 
 
 async def run(
-    config: Config, role: str, bound: socket.socket, workers: int, ready: Callable[[list[dict[str, Any]]], None]
+    config: Config,
+    role: str,
+    bound: socket.socket,
+    workers: int,
+    early: Early,
+    ready: Callable[[list[dict[str, Any]]], None],
 ) -> None:
     """Run a gateway of so many workers until a signal. Raises ``StoreUnavailable`` and ``WorkerFailed``."""
-    await Parent(config, role, bound, workers).run(ready)
+    await Parent(config, role, bound, workers).run(early, ready)

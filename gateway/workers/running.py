@@ -18,8 +18,8 @@ from gateway.app import Gateway, Role
 from gateway.config import Config
 from gateway.errors import StoreError
 from gateway.workers.accepting import Server, SharingServer
+from gateway.workers.early import Early
 from gateway.workers.exchange import ALONE, Place
-from gateway.workers.hangup import hangup
 
 log = structlog.get_logger("gateway.workers")
 
@@ -46,6 +46,7 @@ async def run(
     config: Config,
     role: Role,
     bound: socket.socket,
+    early: Early,
     *,
     place: Place = ALONE,
     ready: Callable[[Ready], None],
@@ -86,14 +87,19 @@ async def run(
     told(stop)
     reloads: set[asyncio.Task[None]] = set()
 
+    serves = is_to_reload = False
+
     def reload() -> None:
+        nonlocal is_to_reload
+        if not serves or stopping.is_set():  # half of what it changes is not there yet, or no more
+            is_to_reload = True
+            return
         task = loop.create_task(gateway.reload_quietly("SIGHUP"))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    # Meant for a parent of several workers; unheard it would be the end of the only process there is.
-    loop.add_signal_handler(signal.SIGUSR2, partial(log.warning, "workers.no_roll", why="this process has no workers"))
-    loop.add_signal_handler(signal.SIGHUP, hangup(stop=stop, reload=reload) if place is ALONE else reload)
+    no_roll = partial(log.warning, "workers.no_roll", why="this process has no workers")  # meant for their parent
+    early.act(stop=stop, reload=reload, roll=no_roll)
     try:
         await _until(gateway.start(), stopping)
         if stopping.is_set():
@@ -110,6 +116,9 @@ async def run(
             away=gateway.away(),
             spool_broken=gateway.spool.broken if gateway.spool else "",
         )
+        serves = True
+        if is_to_reload:
+            reload()
         ready(said)  # whoever connects from now on waits in the socket's queue
         await server.serve(sockets=[bound])
     finally:

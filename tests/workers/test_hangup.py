@@ -9,9 +9,9 @@ import termios
 
 CHILD = """
 import os, signal, sys
-from gateway.workers.hangup import hangup
+from gateway.workers.hangup import hangup, is_terminal
 # Not print: the signal may come in the middle of one, and the buffer would refuse it.
-decide = hangup(stop=lambda: sys.exit(7), reload=lambda: os.write(1, b"reload\\n"))
+decide = hangup(stop=lambda: sys.exit(7), reload=lambda: os.write(1, b"reload\\n"), in_terminal=is_terminal())
 signal.signal(signal.SIGHUP, lambda *_: decide())
 print("ready", flush=True)
 while True:
