@@ -49,7 +49,7 @@ def health_routes(
     @get("/healthz", summary="Does the event loop turn?", operation_id="healthz", tags=["health"])
     async def healthz() -> Response[Health]:
         """Open to everybody. Asks nobody else, so it says nothing about the store."""
-        return Response(Health(), headers=SECURITY_HEADERS)
+        return alive()
 
     @get(
         "/readyz",
@@ -64,12 +64,14 @@ def health_routes(
 
     @head("/healthz", include_in_schema=False)
     async def healthz_head() -> Response[None]:
-        return Response(None, headers=SECURITY_HEADERS)
+        return headers_of(alive())
 
     @head("/readyz", include_in_schema=False)
     async def readyz_head() -> Response[None]:
-        found = await look()
-        return Response(None, status_code=found.status_code, headers=found.headers)
+        return headers_of(await look())
+
+    def alive() -> Response[Health]:
+        return Response(Health(), headers=SECURITY_HEADERS)
 
     async def look() -> Response[Readiness]:
         degraded = await readiness()
@@ -85,3 +87,9 @@ def health_routes(
         return Response(Readiness(status, degraded), status_code=503 if out_of_service else 200, headers=headers)
 
     return [healthz, readyz, healthz_head, readyz_head]
+
+
+def headers_of(answer: Response[Any]) -> Response[None]:
+    """The answer to HEAD where ``answer`` is the one to GET: its length too, not that of what is not sent."""
+    length = str(len(msgspec.json.encode(answer.content)))
+    return Response(None, status_code=answer.status_code, headers={**answer.headers, "content-length": length})
