@@ -13,7 +13,6 @@ each command. ``asyncio.timeout`` around the whole command does neither.
 """
 
 import asyncio
-import importlib.resources
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -27,6 +26,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from gateway.config import StoreSettings
 from gateway.errors import NotDurable, StoreRefuses, StoreUnavailable
 from gateway.faults import fault_in_loop
+from gateway.store.scripts import text_of
 
 T = TypeVar("T")
 
@@ -153,8 +153,7 @@ class Store:
         return answers
 
     async def _load(self, name: str) -> str:
-        text = (importlib.resources.files("gateway.store") / "lua" / f"{name}.lua").read_text("utf-8")
-        sha = _text(await self.call("SCRIPT", "LOAD", text))
+        sha = _text(await self.call("SCRIPT", "LOAD", text_of(name)))
         self._scripts[name] = sha
         return sha
 
@@ -235,6 +234,9 @@ REFUSALS = (
 )
 """Words with which a server begins to say that it cannot take this now."""
 
+PASSING = ("OutOfMemoryError", "ReadOnlyError", "BusyLoadingError", "MasterDownError", "NoPermissionError")
+"""The library's own names for some of them; rights are an operator's to mend, and then it goes on."""
+
 
 def unavailable(error: ResponseError) -> StoreRefuses | None:
     """The server's refusal as ours, if it is one that passes; ``None`` for a defect."""
@@ -242,7 +244,7 @@ def unavailable(error: ResponseError) -> StoreRefuses | None:
     # redis-py strips the first word of the errors it knows and puts it into the class's name
     word = text.split(" ", 1)[0]
     kind = type(error).__name__
-    if word in REFUSALS or kind in ("OutOfMemoryError", "ReadOnlyError", "BusyLoadingError", "MasterDownError"):
+    if word in REFUSALS or kind in PASSING:
         return StoreRefuses(f"the store refuses: {text}")
     if "write error" in text.lower() or "MISCONF" in text or "OOM" in text:
         return StoreRefuses(f"the store refuses: {text}")

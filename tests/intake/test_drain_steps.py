@@ -177,7 +177,7 @@ TROUBLES: dict[str, tuple[tuple[object, ...], tuple[object, ...], str]] = {
     "no rights to append": (
         ("ACL", "SETUSER", "default", "-xadd"),
         ("ACL", "SETUSER", "default", "+xadd"),
-        "the log refused entry 1",
+        "no right to XADD",
     ),
     "a read-only copy": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "read only replica"),
     "too few copies": (

@@ -3,6 +3,7 @@
 --
 -- KEYS  1 state   2 alerts
 -- ARGV  1 epoch of the lease   then two each: field, JSON ('' removes the field)
+-- RIGHTS  KEYS[2] HDEL HSET
 --
 -- Only who delivers from the first partition tells of alerts, so a process that was replaced changes nothing.
 --

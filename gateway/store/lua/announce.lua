@@ -3,6 +3,7 @@
 --
 -- KEYS  1 the list
 -- ARGV  1 for how many milliseconds; 0: it is so no longer   2… names
+-- RIGHTS  KEYS[1] ZREM ZADD ZREMRANGEBYSCORE ZRANGE
 --
 -- The time is the store's own. What would be true for longer than anybody says was written before its clock jumped back.
 --

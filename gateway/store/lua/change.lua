@@ -3,6 +3,7 @@
 --
 -- KEYS  1 changes   2 the hash (left out: none)
 -- ARGV  1 the entry, '' for none   2 how many entries are kept   3 field   4 value
+-- RIGHTS  KEYS[1] XADD HSET
 --
 -- returns  1
 

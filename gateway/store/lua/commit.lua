@@ -10,6 +10,7 @@
 --       then number of quarantined, then two each: meta JSON, body
 --       then number of rejected, then two each: meta JSON, body
 --       then the number of an earlier batch, and how many counters came with it, then pairs as above
+-- RIGHTS  KEYS[1] HGET HINCRBY HSET   KEYS[2] XADD XRANGE XDEL   KEYS[3] SET DEL
 --
 -- 1 the batch was seen before: return the reply it had; a later one was: it comes too late, count nothing;
 --   the one that must be before it is not in: nothing either

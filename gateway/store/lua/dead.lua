@@ -4,6 +4,8 @@
 -- KEYS  1 sub   2 parked   3 due   4 dead   5 died   6 held
 -- ARGV  1 'retry' or 'drop'   2 now in ms   3 prefix of the key lists
 --       then three each, in log order: sequence number, key hash or '', JSON of a parked event
+-- RIGHTS  KEYS[1] HINCRBY   KEYS[2] HSET HGET HDEL   KEYS[3] ZADD ZREM
+-- RIGHTS  ARGV[3] LINDEX LLEN LRANGE LTRIM LPUSH RPUSH
 --
 -- A letter without a key is parked, due at once. Those of one key take their places in the key's list, which is in log
 -- order: they are merged with what lies at the nearer end, so the work does not grow with what waits elsewhere in it.

@@ -3,6 +3,7 @@
 --
 -- KEYS  1 state
 -- ARGV  1 owner   2 milliseconds it lasts; 0 gives it back   3 owner known to be gone, or ''
+-- RIGHTS  KEYS[1] HDEL HSET
 --
 -- Each new owner gets the next epoch; a settle carries its epoch, so an owner that was replaced can change nothing.
 -- The time is the store's own: clocks of two gateways need not agree.

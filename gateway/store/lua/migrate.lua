@@ -5,6 +5,7 @@
 -- ARGV  1 'take', 'done' or 'leave'   2 who
 --       3 for 'take': for how many ms; for 'done': the format before
 --       4 for 'take': who is known to be gone, or ''; for 'done': the format after
+-- RIGHTS  KEYS[1] HSET HDEL HGET
 --
 -- The lock is two fields of the state. It is renewed by taking it again; who was killed loses it by time.
 --

@@ -5,6 +5,7 @@
 -- ARGV  1 id   2 version as the caller knows it, 0 for none   3 JSON
 --       4 '1' if it is to run from now on, '0' if not   5 epoch of the lease, or '' from who needs none
 --       6 the entry for changes, '' for none   7 how many entries are kept
+-- RIGHTS  KEYS[4] HINCRBY   KEYS[2] HSET   KEYS[3] SADD SREM   KEYS[5] XADD
 --
 -- What its counts have grown by since the last time is added to the totals in the same step, so that nothing is counted
 -- twice, and the totals stay when the record goes.

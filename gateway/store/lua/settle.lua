@@ -7,6 +7,8 @@
 --       8 now in ms   9 cap of dead in bytes   10 prefix of the key lists
 --       11 record of the first attempts among the delivered, or ''   12 cap of firsts in bytes   13 of these a record
 --       then six each: operation, sequence number, key hash or '', due or death in ms, JSON, last answer
+-- RIGHTS  KEYS[2] HSET HGET HDEL HEXISTS HINCRBY   KEYS[4] ZADD ZREM   KEYS[8] XADD UNLINK RENAME
+-- RIGHTS  ARGV[10] LREM LINDEX RPUSH
 --
 -- operations on an event that the cursor passes:
 --   park   a failed or still running attempt: keep for another, and hold its key

@@ -3,6 +3,7 @@
 --
 -- KEYS  1 state   2 sub   3 subs
 -- ARGV  1 name   2 start: 'now', or the sequence number after which it wants events   3 now in ms
+-- RIGHTS  KEYS[2] HSET   KEYS[3] SADD
 --
 -- returns  {cursor, 1 if it is new}
 

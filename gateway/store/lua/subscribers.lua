@@ -4,6 +4,7 @@
 -- KEYS  1 state   2 subscribers   3 changes
 -- ARGV  1 name   2 settings as the caller knows them, '' for none   3 settings as they shall be, '' for none
 --       4 the entry for changes, '' for none   5 how many entries are kept
+-- RIGHTS  KEYS[2] HDEL HSET   KEYS[3] XADD   KEYS[1] HINCRBY
 --
 -- Each change counts the version up, which is how other processes notice it.
 --

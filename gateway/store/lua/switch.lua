@@ -3,6 +3,7 @@
 --
 -- KEYS  1 sub
 -- ARGV  1 field   2 value   3 what the field must hold for it, '' for nothing (left out: whatever)
+-- RIGHTS  KEYS[1] HSET
 --
 -- returns  1 if it was written, 0 if the field holds something else, -1 if there is no cursor
 

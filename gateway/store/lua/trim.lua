@@ -3,6 +3,7 @@
 --
 -- KEYS  1 state   2 log   3 subs   then four a subscriber that is waited for: sub, parked, held, dead
 -- ARGV  1 how many subscribers there are as the caller knows   2… sequence numbers
+-- RIGHTS  KEYS[2] XDEL   KEYS[1] HINCRBY
 --
 -- An entry stays while a subscriber has it before its cursor, parked, held or as a dead letter. That is looked up here,
 -- in the same step as the removal, so that nothing can move in between.

@@ -3,6 +3,7 @@
 --
 -- KEYS  1 logins or sessions
 -- ARGV  1 field   2 JSON (`Visit`)   3 milliseconds since the epoch   4 how many are kept
+-- RIGHTS  KEYS[1] HDEL HSET HLEN
 --
 -- Those that have ended go; of too many the one that ends first makes room.
 --
