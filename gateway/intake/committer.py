@@ -7,6 +7,9 @@ A lost reply is asked for again with the same batch number (``lua/commit.lua``).
 batch are answered 503: the provider sends them again, and what was logged after all is then a duplicate. Those that
 have waited behind it for half of that time are answered with it, so that nobody waits for one batch after another while
 the store is away.
+
+Where the store refuses a batch for what is in it, its halves go under numbers of their own, and so on, until the one
+request at fault is answered 503 and no other; what was logged on the way is then a duplicate, and answered as accepted.
 """
 
 import asyncio
@@ -15,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.errors import IntakeFull, SpoolRefused, StoreError, StoreUnavailable
+from gateway.errors import BatchRefused, IntakeFull, SpoolRefused, StoreError, StoreUnavailable
 from gateway.intake.notes import Notes
 from gateway.intake.queue import FairQueue
 from gateway.store.log import Batch, KeptRequest, NewEvent, PartitionLog
@@ -102,6 +105,8 @@ class Committer:
         self._spool = spool
         self._monotonic = monotonic
         self._queue: FairQueue[Work] = FairQueue(max_queue_bytes)
+        self._halves: list[list[Work]] = []
+        """Of a batch that was refused for what it is; they go one after the other, before what is queued."""
         self._notes = Notes()
         self._notes_spooled_s = float("-inf")
         self._notes_timer: asyncio.TimerHandle | None = None
@@ -170,6 +175,10 @@ class Committer:
 
     async def _flush_forever(self) -> None:
         while True:
+            if self._halves:
+                await self._flush(self._halves.pop(0))
+                self._wake.set()  # what is queued has waited enough
+                continue
             if self._closing and not self._queue:
                 await self._flush([])
                 if not self._notes.in_doubt:
@@ -214,8 +223,14 @@ class Committer:
         try:
             sequence = await self._place(committer, number, batch)
         except Exception as error:  # whatever it is, who waits must hear of it: a request is never left hanging
+            notes.failed(committer, number, noted)
+            if isinstance(error, BatchRefused) and len(works) > 1:
+                self._halves[:0] = [works[: len(works) // 2], works[len(works) // 2 :]]
+                return
             if isinstance(error, StoreUnavailable):
                 # Those that have waited so long already that they cannot wait for another batch.
+                works += [work for half in self._halves for work in half]
+                self._halves.clear()
                 works += self._queue.take_since(self._monotonic() - GIVE_UP_S / 2)
                 why = error
             else:
@@ -223,7 +238,6 @@ class Committer:
             for work in works:
                 if not work.done.done():
                     work.done.set_exception(why)
-            notes.failed(committer, number, noted)
             self._notes_go(NOTES_AGAIN_S)
             await asyncio.sleep(RETRY_PAUSE_S)
             return

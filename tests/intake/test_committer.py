@@ -5,11 +5,12 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 import pytest
 
-from gateway.errors import IntakeFull, StoreUnavailable
+from gateway.errors import BatchRefused, IntakeFull, StoreUnavailable
 from gateway.intake import committer as committer_module
 from gateway.intake import notes as notes_module
 from gateway.intake.committer import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, Committer
@@ -126,6 +127,59 @@ def test_a_lost_reply_is_asked_for_again_and_counts_once(valkey: StoreServer) ->
     asyncio.run(check())
 
 
+def test_of_a_batch_that_the_store_never_takes_only_the_request_at_fault_is_refused(valkey: StoreServer) -> None:
+    """What shared its batch is in, in order, and answered as such; each request is counted once, noted ones too."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            await made.submit("warm")
+            requests = [[event(f"{number}"), event(f"{number}x")] for number in range(20)]
+            requests[13][1] = event("ill", seen_ttl_s=1 << 60)
+            made.committer._expected = len(requests)
+            made.committer.note(SOURCE, "rejected", number=2)
+            waiting = [made.committer.submit(events, count=ACCEPTED) for events in requests]
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+            assert [len(each.events) for each in made.batches] == [1, 40, 20, 20, 10, 4, 6, 2, 4, 2, 2, 10]
+            refused = [number for number, each in enumerate(answers) if not isinstance(each, list)]
+            assert refused == [13]
+            assert "EVENT" in str(answers[13])
+            await made.submit("after")
+            names = await made.partition.names()
+            wanted = [name for number in range(20) for name in (f"{number}", f"{number}x") if name != "13x"]
+            assert names == ["warm", *wanted, "after"]
+            ledger = await made.partition.ledger()
+            assert (ledger.requests.accepted, ledger.requests.rejected, ledger.unaccounted) == (21, 2, 0)
+
+    asyncio.run(check())
+
+
+def test_where_the_store_goes_away_meanwhile_nobody_waits_for_one_half_after_another(
+    valkey: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that shared the refused batch are told with the first of its parts."""
+    monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.2)
+    tried: set[int] = set()
+
+    async def commit(_log: PartitionLog, _number: int, batch: Batch, **_: object) -> list[int]:
+        tried.add(len(batch.events))
+        raise BatchRefused("EVENT") if len(batch.events) == 10 else StoreUnavailable("gone")
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            monkeypatch.setattr(made.committer._log, "commit", partial(commit, made.committer._log))
+            made.committer._expected = 8
+            answers = await asyncio.gather(
+                *[made.submit(*[f"{size}-{each}" for each in range(size)]) for size in (1, 1, 1, 1, 0, 2, 2, 2)],
+                return_exceptions=True,
+            )
+            assert [str(each) for each in answers] == ["gone"] * 8
+            assert tried == {10, 4}, "and not the half of six"
+            monkeypatch.undo()
+            assert await made.submit("a") == [1]
+
+    asyncio.run(check())
+
+
 def test_a_store_that_is_away_for_long_is_given_up(valkey: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Providers do not wait for ever: they are told to come again; and when the store is back so are we."""
     monkeypatch.setattr(committer_module, "GIVE_UP_S", 0.2)
@@ -213,7 +267,7 @@ def test_a_reply_that_comes_too_late_answers_nobody_else(valkey: StoreServer, mo
 
 
 def test_whatever_goes_wrong_nobody_is_left_waiting(valkey: StoreServer) -> None:
-    """A defect in the batch is an answer too, for all whose requests were in it; the next batch is committed.
+    """A defect in the batch is an answer too, for the request that has it; the others, and the next, are committed.
 
     Story: the script ended in the middle, after an entry and before its number was written down, and then the log
     refused every batch there ever was."""
@@ -223,13 +277,11 @@ def test_whatever_goes_wrong_nobody_is_left_waiting(valkey: StoreServer) -> None
             broken = msgspec.structs.replace(event("b"), seen_ttl_s=-1)  # the server refuses the script in the middle
             waiting = [made.submit("a"), made.committer.submit([broken], count=ACCEPTED), made.submit("c")]
             answers = await asyncio.gather(*waiting, return_exceptions=True)
-            assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
-            assert list(await asyncio.gather(made.submit("a"), made.submit("c"))) == [
-                [0],
-                [2],
-            ]  # a was in before the defect
+            assert isinstance(answers.pop(1), StoreUnavailable)
+            assert answers == [[0], [2]]  # a was in before the defect
+            assert list(await asyncio.gather(made.submit("a"), made.submit("d"))) == [[0], [3]]
             ledger = await made.partition.ledger()
-            assert (ledger.events.produced, ledger.events.logged, ledger.unaccounted) == (3, 2, 0)
+            assert (ledger.events.produced, ledger.events.logged, ledger.unaccounted) == (5, 3, 0)
 
     asyncio.run(check())
 
