@@ -14,7 +14,7 @@ progress although the store is there (its process hangs) is waited for no longer
 
 import asyncio
 import itertools
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -102,6 +102,8 @@ class Drainer:
         self._refused: dict[Path, tuple[float, str]] = {}
         """Orphans that could not be used: when, and why."""
         self._looked_s = float("-inf")
+        self._counted_s = float("-inf")
+        """When it was last counted what the others hold; the turns between two looks need only their next rows."""
         self._task: asyncio.Task[None] | None = None
         self.troubles: dict[str, str] = {}
         """Name of a file → why it is not drained."""
@@ -335,7 +337,10 @@ class Drainer:
     async def _look(self) -> None:
         """Adopt what has become an orphan, and see how far the others are."""
         self._looked_s = self._monotonic()
-        found = await self._spool.run(self._look_at_folder)
+        counted = {path: peer.held for path, peer in self._peers.items()}
+        if self._looked_s - self._counted_s >= LOOK_S:
+            self._counted_s, counted = self._looked_s, {}
+        found = await self._spool.run(self._look_at_folder, counted)
         for orphan in found.orphans:
             log.info("spool.orphan", file=orphan.path.name)
             self._orphans[orphan.path] = _Mine(orphan)
@@ -373,7 +378,8 @@ class Drainer:
         """When the oldest row of another process's file came that ours must let go first."""
         return None if self._looked_s - peer.since_s > PATIENCE_S else peer.oldest_ms
 
-    def _look_at_folder(self) -> _Look:
+    def _look_at_folder(self, counted: Mapping[Path, Held]) -> _Look:
+        """``counted``: files of others of which it is known what they hold, but for the row that comes next."""
         found = _Look()
         folder = self._spool.folder
         tidy(folder)
@@ -393,7 +399,7 @@ class Drainer:
                 if orphan is not None:
                     found.orphans.append(orphan)
                 else:
-                    found.peers[path] = held_by(path)
+                    found.peers[path] = held_by(path, counted.get(path))
             except SpoolUnreadable as error:
                 found.troubles[path.with_suffix(UNREADABLE).name] = str(error)
             except (SpoolRefused, SpoolFormat, OSError) as error:

@@ -148,6 +148,12 @@ def held(database: sqlite3.Connection) -> Held:
     )
 
 
+def oldest_ms(database: sqlite3.Connection) -> int | None:
+    """When the first row that waits came, which is the one that is committed next."""
+    row = database.execute("SELECT at_ms FROM batches WHERE aside IS NULL ORDER BY id LIMIT 1").fetchone()
+    return None if row is None else int(row[0])
+
+
 def batches(database: sqlite3.Connection) -> list[SpooledBatch]:
     """All there are, as they were counted when they came, those put aside too."""
     rows = database.execute("SELECT partition, committer, number, tally FROM batches ORDER BY id")

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from gateway.errors import SpoolError, SpoolRefused
-from gateway.intake.spool_database import Held, batches, connect, explaining, has_tables, held, recounted
+from gateway.intake.spool_database import Held, batches, connect, explaining, has_tables, held, oldest_ms, recounted
 from gateway.intake.spool_file import SUFFIX, UNREADABLE, release, take_lock
 from gateway.store.spooled import SpooledBatch
 
@@ -68,9 +68,18 @@ def read_folder(folder: Path, *, recount: bool = False, held_only: bool = False)
     return view
 
 
-def held_by(path: Path) -> Held:
-    """How much a file of another process holds. Raises ``SpoolError``."""
-    return _ask(path, held) or Held()
+def held_by(path: Path, counted: Held | None = None) -> Held:
+    """How much a file of another process holds; ``oldest_ms`` is of the row that it commits next.
+
+    Raises ``SpoolError``. ``counted``: what it held a moment ago, if that will do but for its next row: to count takes 25 ms of a full one.
+    """
+
+    def ask(database: sqlite3.Connection) -> Held:
+        next_ms = oldest_ms(database)
+        found = counted if counted is not None and counted.rows and next_ms is not None else held(database)
+        return msgspec.structs.replace(found, oldest_ms=next_ms)
+
+    return _ask(path, ask) or Held()
 
 
 def tidy(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import itertools
+import sqlite3
 import stat
 import threading
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import BatchRefused, SpoolRefused, SpoolUnreadable, StoreUnavailable
-from gateway.intake import draining
+from gateway.intake import draining, spool_folder
 from gateway.intake.draining import Drainer
 from gateway.intake.spool import Spool
-from gateway.intake.spool_database import Held
+from gateway.intake.spool_database import Held, held
 from gateway.intake.spool_file import SpoolFile, new_row
 from gateway.intake.spool_folder import read_folder, tidy
 from gateway.store.layout import Keys
@@ -435,8 +436,16 @@ def test_processes_take_turns_without_waiting_for_the_next_look(
 ) -> None:
     """Each lets the other's older rows go first, a second of them at a time: after a minute away that is sixty turns.
 
-    Here a look at its time would come only after an hour."""
+    Here a look at its time would come only after an hour. Nor does each turn count what the other holds, which takes
+    long where that is much."""
     monkeypatch.setattr(draining, "LOOK_S", 3_600.0)
+    counts: list[int] = []
+
+    def counting(database: sqlite3.Connection) -> Held:
+        counts.append(held(database).rows)
+        return held(database)
+
+    monkeypatch.setattr(spool_folder, "held", counting)
 
     async def check() -> None:
         async with processes(valkey, tmp_path, 2) as (made, partition):
@@ -449,5 +458,6 @@ def test_processes_take_turns_without_waiting_for_the_next_look(
             await until(lambda: not any(each.spool.diverts for each in made))
             seconds = [int(name.partition(".")[0]) for name in await partition.names()]
             assert all(later >= earlier - 1 for earlier, later in itertools.pairwise(seconds))
+            assert len([rows for rows in counts if rows]) <= 2
 
     asyncio.run(check())
