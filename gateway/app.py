@@ -104,6 +104,7 @@ class Gateway:
             wall_ms=wall_ms,
             monotonic=time.monotonic,
             is_configured=lambda name: name in self.config.subscribers,
+            delivers=role != "intake",
         )
         intake_logs = [PartitionLog(self.intake_store, keys) for keys in self.keys]
         self.spool = self._spool(intake_logs) if settings.spool and role != "delivery" else None
@@ -250,7 +251,7 @@ class Gateway:
         return tuple(all_tokens(config.gateway.tokens, data_dir(config) / "admin_token"))
 
     def _lane(self, keys: Keys, partition_log: PartitionLog, guard: Guard, subscriber: SubscriberSettings) -> Lane:
-        store = SubscriberStore(self.store, keys, subscriber.name)
+        store = SubscriberStore(self.store, keys, subscriber.name, partitions=len(self.keys))
         return Lane(
             subscriber,
             store,

@@ -47,17 +47,23 @@ class Housekeeping:
         wall_ms: Callable[[], int],
         monotonic: Callable[[], float],
         is_configured: Callable[[str], bool] = lambda _: True,
+        delivers: bool = True,
     ) -> None:
         """``is_configured``: whether there is a subscriber of this name now, for this process.
 
         One that nobody has had in its configuration for long (``wanted.py``) keeps its place, but no longer holds the
         log back: it may come back as long as retention lasts, and what it has missed by then is ``discarded``.
+
+        ``delivers``: whether this process delivers; then it warns of those that only another gateway has.
         """
         self._store = store
         self._keys = keys
         self._age_clock = AgeClock(wall_ms=wall_ms, monotonic=monotonic)
         self._is_configured = is_configured
         self._wanted = Wanted(store, keys[0], monotonic=monotonic)
+        self._delivers = delivers
+        self._told: set[str] = set()
+        """Subscribers of others that were warned of."""
         self._tasks: list[asyncio.Task[None]] = []
         self.has_room = True
 
@@ -122,6 +128,7 @@ class Housekeeping:
         known = await subscribers_of(self._store, self._keys)
         every = {name for names in known for name in names}
         waits_for = await self._wanted.round(every, {name for name in every if self._is_configured(name)})
+        self._tell_of_theirs()
         limit_bytes = settings.retention_bytes // len(self._keys)
         for keys, names in zip(self._keys, known, strict=True):
             removed += await self._trim_log(keys, names & waits_for, len(names), oldest_ms, limit_bytes)
@@ -129,6 +136,13 @@ class Housekeeping:
         if removed:
             log.info("store.trim", entries=removed)
         return removed
+
+    def _tell_of_theirs(self) -> None:
+        """A partition is delivered by one process, to whom that one knows: nobody else would say what is missing."""
+        for name in sorted(self._wanted.theirs() - self._told) if self._delivers else ():
+            self._told.add(name)
+            why = "another gateway on this store has it, this one does not: what this one delivers, it does not get"
+            log.warning("store.unknown_subscriber", subscriber=name, why=why)
 
     async def _trim_log(self, keys: Keys, names: set[str], known: int, oldest_ms: int, limit_bytes: int) -> int:
         wanted = [keys.state, keys.log, keys.subs]

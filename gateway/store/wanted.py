@@ -41,6 +41,8 @@ class Wanted:
         self._monotonic = monotonic
         self._heard_s: dict[str, float] = {}
         """Name → when it was last heard of, or first known here."""
+        self._theirs_s: dict[str, float] = {}
+        """Name that is wanted, and not by this process → since when that is so."""
         self._round_s = -math.inf
 
     async def round(self, known: Collection[str], ours: Collection[str]) -> set[str]:
@@ -49,12 +51,17 @@ class Wanted:
         Raises ``StoreUnavailable``.
         """
         said = await self._store.script("announce", [self._key], [SAID_MS, *sorted(ours)])
-        return self._hear(known, {word.decode() for word in said})
+        return self._hear(known, {word.decode() for word in said}, ours)
 
-    def _hear(self, known: Collection[str], said: Collection[str]) -> set[str]:
+    def theirs(self) -> set[str]:
+        """Those that only others want. Whom this process wanted before a change is not meant by its own last word."""
+        return {name for name, since_s in self._theirs_s.items() if self._round_s - since_s > SAID_MS / 1000}
+
+    def _hear(self, known: Collection[str], said: Collection[str], ours: Collection[str]) -> set[str]:
         now_s = self._monotonic()
         before = self._heard_s if now_s - self._round_s <= GAP_S else {}
         self._round_s = now_s
+        self._theirs_s = {name: self._theirs_s.get(name, now_s) for name in known if name in said and name not in ours}
         self._heard_s = {}
         for name in known:
             if name in said:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.store.connection import Store
 from gateway.store.housekeeping import TRIM_S, Housekeeping
@@ -140,5 +141,26 @@ def test_who_was_deleted_holds_nothing_back_unless_another_wants_it(server: Stor
                 await knowing(store, partition, clock, "theirs").trim(keeping())
             assert await listen(keep, clock, TRIM_S, TRIM_S) == (0 if elsewhere else OLD)
             assert SAID_MS / 1000 > 2 * TRIM_S, "who wants it says so again before its last word ends"
+
+    asyncio.run(check())
+
+
+def test_whom_only_another_gateway_has_is_warned_of_once(server: StoreServer) -> None:
+    """Whoever delivers knows only its own subscribers: the other's would wait, and nobody would say why. One's own that
+    was just taken out of the file is no reason to warn."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition, clock = await with_old_events(store), Clock()
+            keep, other = knowing(store, partition, clock), knowing(store, partition, clock, "theirs")
+            with capture_logs() as logs:
+                await other.trim(keeping())
+                await listen(keep, clock, SAID_MS / 1000, TRIM_S)
+                await silence(store, partition)
+                await listen(keep, clock, 2 * SAID_MS / 1000, TRIM_S)
+                assert logs == []
+                await other.trim(keeping())
+                await listen(keep, clock, 2 * SAID_MS / 1000, TRIM_S)
+            assert [(each["event"], each["subscriber"]) for each in logs] == [("store.unknown_subscriber", "theirs")]
 
     asyncio.run(check())
