@@ -19,6 +19,7 @@ from gateway.operate.views import DeliveryState, DeliveryStateName
 from gateway.operate.wanting import Verdict, judge
 from gateway.store import firsts
 from gateway.store.dead_letters import DeadLetter, split
+from gateway.store.firsts import First
 from gateway.store.ledger import subscribers_of
 from gateway.store.parked import Parked, tried_before
 from schemas.timestamps import format_ms
@@ -38,6 +39,11 @@ class _Numbers(msgspec.Struct, frozen=True):
 
 async def delivery_states(sight: Sight, found: Found) -> list[DeliveryState]:
     """One for each subscriber the event's partition knows, by name. Raises ``StoreUnavailable``."""
+    return [state for state, _ in await states_and_firsts(sight, found)]
+
+
+async def states_and_firsts(sight: Sight, found: Found) -> list[tuple[DeliveryState, First | None]]:
+    """The same, each with the first attempt if it was answered 2xx and is still kept. Raises ``StoreUnavailable``."""
     names = (await subscribers_of(sight.store, [sight.keys[found.partition]]))[0]
     subject = Subject(found.entry.event_json, found.entry.raw_json)
     subscribers = sight.config.subscribers
@@ -48,7 +54,7 @@ async def delivery_states(sight: Sight, found: Found) -> list[DeliveryState]:
     return list(await asyncio.gather(*[_state(sight, found, name, verdict) for name, verdict in verdicts.items()]))
 
 
-async def _state(sight: Sight, found: Found, name: str, verdict: Verdict) -> DeliveryState:
+async def _state(sight: Sight, found: Found, name: str, verdict: Verdict) -> tuple[DeliveryState, First | None]:
     seq = found.entry.seq
     keys = sight.keys[found.partition].subscriber(name)
     # In the order in which an event moves on, and parked once more for one that an operator retries in between.
@@ -69,15 +75,15 @@ async def _state(sight: Sight, found: Found, name: str, verdict: Verdict) -> Del
         before = 0 if tried is None else len(tried.history) + tried.forgotten
         if before:
             words += f"; {_attempts(before)} of it failed before"
-        return DeliveryState(subscriber=name, state="held", certain=True, words=words)
+        return DeliveryState(subscriber=name, state="held", certain=True, words=words), None
     if (info := parked or again) is not None:
-        return _parked(name, _decode_parked(info), None if due is None else int(float(due)))
+        return _parked(name, _decode_parked(info), None if due is None else int(float(due))), None
     if dead is not None:
         letter, answer = split(dead)
-        return _dead(sight, letter, answer)
+        return _dead(sight, letter, answer), None
     if (first := firsts.found(seq, kept)) is not None:
-        return _at_once(name, first)
-    return _without_trace(name, seq, _Numbers(*[int(number or 0) for number in numbers]), verdict)
+        return _at_once(name, first), first
+    return _without_trace(name, seq, _Numbers(*[int(number or 0) for number in numbers]), verdict), None
 
 
 def _parked(name: str, parked: Parked, due_ms: int | None) -> DeliveryState:
@@ -122,7 +128,7 @@ def _dead(sight: Sight, letter: DeadLetter, answer: bytes) -> DeliveryState:
     )
 
 
-def _at_once(name: str, first: firsts.First) -> DeliveryState:
+def _at_once(name: str, first: First) -> DeliveryState:
     began = format_ms(first.at_ms - first.duration_ms)
     return DeliveryState(
         subscriber=name,

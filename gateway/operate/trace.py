@@ -14,15 +14,15 @@ from gateway.operate.amounts import duration
 from gateway.operate.attempts import attempt_item
 from gateway.operate.search import Found, find
 from gateway.operate.sight import Sight
-from gateway.operate.states import delivery_states
+from gateway.operate.states import states_and_firsts
 from gateway.operate.status import decode_breaker
 from gateway.operate.trace_views import SubscriberTrace, Trace, TraceStep
 from gateway.operate.troubles import does
 from gateway.operate.views import DeliveryState
 from gateway.operate.wanting import judge
-from gateway.store import firsts
 from gateway.store.control import Control
 from gateway.store.dead_letters import DeadLetter, split
+from gateway.store.firsts import First
 from gateway.store.layout import SubscriberKeys
 from gateway.store.parked import Attempt, Late, Parked, tried_before
 from schemas.timestamps import format_ms
@@ -69,11 +69,11 @@ class _Place(msgspec.Struct, frozen=True):
 async def trace(sight: Sight, name: str) -> Trace:
     """The life of the event with this id, or whose id begins so. Raises ``Refused``, ``StoreUnavailable``."""
     found = await find(sight, name)
-    states = await delivery_states(sight, found)
+    states = await states_and_firsts(sight, found)
     leased = await sight.store.call("HGET", sight.keys[found.partition].state, "owner")
     subject = Subject(found.entry.event_json, found.entry.raw_json)
     subscribers = await asyncio.gather(
-        *[_trace_subscriber(sight, found, subject, each, delivering=leased is not None) for each in states]
+        *[_trace_subscriber(sight, found, subject, *each, delivering=leased is not None) for each in states]
     )
     return Trace(
         event_id=found.head.id,
@@ -106,7 +106,7 @@ def _way_in(found: Found) -> list[TraceStep]:
 
 
 async def _trace_subscriber(
-    sight: Sight, found: Found, subject: Subject, state: DeliveryState, *, delivering: bool
+    sight: Sight, found: Found, subject: Subject, state: DeliveryState, first: First | None, *, delivering: bool
 ) -> SubscriberTrace:
     name, seq = state.subscriber, found.entry.seq
     keys = sight.keys[found.partition].subscriber(name)
@@ -121,11 +121,11 @@ async def _trace_subscriber(
     late = _NONE
     if state.state in ("held", "parked", "in_flight", "dead_letter"):
         late = await _remembered(sight, keys, seq)
+    elif first is not None:
+        late = _at_once(first)
     elif state.state in ("delivered", "filtered"):
-        late = await _first(sight, keys, seq)
-        if not late.history:
-            late = await _late_delivery(sight, keys, seq)
-            state = _ended(state, late)
+        late = await _late_delivery(sight, keys, seq)
+        state = _ended(state, late)
     steps += _attempted(late)
     steps.append(_end(state))
     return SubscriberTrace(
@@ -219,11 +219,8 @@ async def _remembered(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
     return Late(history=found.history, forgotten=found.forgotten)
 
 
-async def _first(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
-    """The attempt of an event that was delivered at once, if that is still remembered."""
-    first = firsts.found(seq, await sight.store.many(firsts.lookups(keys, seq)))
-    if first is None:
-        return _NONE
+def _at_once(first: First) -> Late:
+    """The attempt of an event that was delivered at once."""
     return Late(history=(Attempt(number=1, at_ms=first.at_ms, status=first.status, duration_ms=first.duration_ms),))
 
 
