@@ -71,7 +71,8 @@ def read_folder(folder: Path, *, recount: bool = False, held_only: bool = False)
 def held_by(path: Path, counted: Held | None = None) -> Held:
     """How much a file of another process holds; ``oldest_ms`` is of the row that it commits next.
 
-    Raises ``SpoolError``. ``counted``: what it held a moment ago, if that will do but for its next row: to count takes 25 ms of a full one.
+    ``counted``: what it held a moment ago, if that will do but for its next row: to count takes 25 ms of a full one.
+    Raises ``SpoolError``.
     """
 
     def ask(database: sqlite3.Connection) -> Held:
