@@ -5,7 +5,7 @@ under the sequence number the cursor moves to: so the record that may hold an ev
 it. A record is a MessagePack array of four integers an attempt, small ones wherever they can be: the sequence number
 and the time it ended, each less that of the attempt before; how long it took; the status less 200.
 
-When ``firsts`` has grown to ``FIRSTS_BYTES`` it becomes ``firsts_before``, in place of the one that was there.
+When ``firsts`` has grown to its part of ``FIRSTS_BYTES`` it becomes ``firsts_before``, in place of the one that was.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,11 @@ import msgspec
 from gateway.store.layout import SubscriberKeys
 
 FIRSTS_BYTES = 192 * 1024
-"""Of one of the two streams of a subscriber in a partition: with the record that reaches this it is full.
+"""Of one of the two streams of a subscriber, its partitions together: each has an equal part, and with the record that
+reaches this it is full.
 
-Redis rounds up by up to a third (measured), Valkey by a tenth: so both streams take half a MiB at most.
+Redis rounds up by up to a third (measured), Valkey by a tenth: so both streams take half a MiB at most, and in each
+partition 8 KiB more, as the last record (a settle's, of 256 attempts at most) may begin just below the bound.
 """
 
 RECORD_BYTES = 16

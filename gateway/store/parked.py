@@ -104,8 +104,10 @@ class DueEvent(msgspec.Struct, frozen=True):
 class SubscriberStore:
     """Cursor and parked events of one subscriber in one partition. Settles need the partition's lease."""
 
-    def __init__(self, store: Store, keys: Keys, name: str) -> None:
+    def __init__(self, store: Store, keys: Keys, name: str, *, partitions: int = 1) -> None:
+        """``partitions``: how many the store has; they share what is kept of first attempts."""
         self._store = store
+        self._partitions = partitions
         self._partition = keys
         self.keys = keys.subscriber(name)
         self.name = name
@@ -172,7 +174,7 @@ class SubscriberStore:
             DEAD_CAP_BYTES,
             self.keys.key_prefix,
             pack(firsts),
-            FIRSTS_BYTES,
+            FIRSTS_BYTES // self._partitions,
             RECORD_BYTES,
         ]
         for change in changes:
