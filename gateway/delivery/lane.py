@@ -419,7 +419,8 @@ class Lane:
                 continue
             self._returns.in_hand.add(slot.delivery.seq)
             due_ms = now_ms + round(self.settings.timeout_s * 1000) + IN_FLIGHT_MARGIN_MS
-            self._settler.resolve(slot, in_flight_change(slot.delivery, self._keys.key_of(slot), due_ms))
+            started_ms = now_ms - round((now_s - slot.started_s) * 1000)
+            self._settler.resolve(slot, in_flight_change(slot.delivery, self._keys.key_of(slot), started_ms, due_ms))
             self._hold_key(slot)
 
     async def _look_for_due(self) -> None:

@@ -58,9 +58,16 @@ def parked_change(
     return Change(operation, delivery.seq, before.key, step.due_ms, msgspec.json.encode(info))
 
 
-def in_flight_change(delivery: Delivery, key: str, due_ms: int) -> Change:
+def in_flight_change(delivery: Delivery, key: str, started_ms: int, due_ms: int) -> Change:
     """Park an event whose attempt still runs, so that the cursor can move on."""
-    info = Parked(attempt=0, key=key, in_flight=True, event_id=delivery.event_id, event_type=delivery.event_type)
+    info = Parked(
+        attempt=0,
+        key=key,
+        in_flight=True,
+        started_ms=started_ms,
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+    )
     return Change("park", delivery.seq, key, due_ms, msgspec.json.encode(info))
 
 

@@ -166,7 +166,7 @@ def _subscriber(
     elif paused or open_breaker is not None:
         state, words = _of_stopped(name, paused, open_breaker, line, now_ms)
     else:
-        state, words = _state(delivering, line, parked, oldest_s, waiting, now_ms)
+        state, words = _state(delivering, line, oldest_s, waiting, now_ms)
     return SubscriberStatus(
         name=name,
         state=state,
@@ -252,24 +252,40 @@ def _of_stopped(
 def _state(
     delivering: bool,
     line: Subscriber,
-    parked: int,
     oldest_s: float | None,
     waiting: Waiting,
     now_ms: int,
 ) -> tuple[SubscriberState, str]:
     if line.pending and not delivering:
         return "not_delivering", "no process delivers from this store at the moment"
-    if parked:
-        when = "now" if waiting.next_due_ms is None else _in_words((waiting.next_due_ms - now_ms) / 1000)
+    under_way = _under_way(waiting, now_ms)
+    if waiting.failed:
+        due_ms = waiting.next_due_ms
+        when = "" if due_ms is None else f"; the next is due {_in_words((due_ms - now_ms) / 1000)}"
         why = f", mostly because it {does(waiting.commonest_cause)}" if waiting.commonest_cause else ""
-        wait = "waits" if parked == 1 else "wait"
-        return "retrying", f"{parked} failed and {wait} for another attempt{why}; the next is due {when}"
+        wait = "waits" if waiting.failed == 1 else "wait"
+        also = f"; {under_way}" if under_way else ""
+        return "retrying", f"{waiting.failed} failed and {wait} for another attempt{why}{when}{also}"
     if line.pending and oldest_s is not None and oldest_s > BEHIND_S:
-        wait = "waits" if line.pending == 1 else "wait"
-        return "behind", f"{line.pending} {wait}, the oldest for {duration(oldest_s)}"
+        others = line.pending - waiting.in_flight
+        if others <= 0:
+            return "behind", under_way
+        wait = "waits" if others == 1 else "wait"
+        also = f"; {under_way}" if under_way else ""
+        return "behind", f"{others} {wait}, the oldest event is {duration(oldest_s)} old{also}"
     if line.pending:
         return "delivering", f"{line.pending} on the way"
     return "up_to_date", "nothing waits"
+
+
+def _under_way(waiting: Waiting, now_ms: int) -> str:
+    """Attempts that take long, in words; empty without one."""
+    if waiting.in_flight_since_ms is None:
+        return ""
+    took = duration((now_ms - waiting.in_flight_since_ms) / 1000)
+    if waiting.in_flight == 1:
+        return f"1 attempt under way for {took}"
+    return f"{waiting.in_flight} attempts under way, the longest for {took}"
 
 
 def _in_words(seconds: float) -> str:

@@ -75,7 +75,7 @@ class SubscriberStatus(msgspec.Struct, frozen=True, kw_only=True):
     dead: Annotated[Count, Meta(description="Dead letters there are now.")]
     pending: Annotated[Count, Meta(description="unread + parked + held")]
     unread: Annotated[Count, Meta(description="Behind the cursor in the log.")]
-    parked: Annotated[Count, Meta(description="Failed, and waiting for the next attempt.")]
+    parked: Annotated[Count, Meta(description="Failed and waiting for the next attempt, or tried for over a second.")]
     held: Annotated[Count, Meta(description="Waiting behind a parked one of the same key.")]
     in_flight: Annotated[Count, Meta(description="Attempts on the wire.")]
     attempts: Annotated[

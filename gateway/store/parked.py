@@ -60,6 +60,8 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It was held behind a dead letter: one attempt, not a fresh schedule."""
     in_flight: bool = False
     """Parked because the attempt takes long, not because it failed."""
+    started_ms: int = 0
+    """When the attempt that is in flight began."""
     retried: bool = False
     """It was a dead letter that somebody had tried again. ``max_lag`` does not bound what an operator decided."""
     event_id: str = ""
@@ -95,10 +97,12 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class DueEvent(msgspec.Struct, frozen=True):
-    """A parked event whose time has come."""
+    """A parked event, mostly one whose time has come."""
 
     seq: int
     parked: Parked
+    due_ms: int = 0
+    """Where it was asked for its place in the order: 0 where its time has come anyway."""
 
 
 class SubscriberStore:
@@ -237,11 +241,16 @@ class SubscriberStore:
 
     async def parked(self, after: int, limit: int) -> list[DueEvent]:
         """Parked events in order of their due time, from the ``after``-th on, for operators."""
-        members = await self._store.call("ZRANGE", self.keys.due, after, after + limit - 1)
-        if not members:
+        flat = await self._store.call("ZRANGE", self.keys.due, after, after + limit - 1, "WITHSCORES")
+        if not flat:
             return []
+        members, scores = flat[::2], flat[1::2]
         infos = await self._store.call("HMGET", self.keys.parked, *members)
-        return [DueEvent(int(seq), _parked(info)) for seq, info in zip(members, infos, strict=True) if info]
+        return [
+            DueEvent(int(seq), _parked(info), int(float(score)))
+            for seq, score, info in zip(members, scores, infos, strict=True)
+            if info
+        ]
 
 
 def tried_before(waits: bytes) -> Parked | None:

@@ -93,10 +93,11 @@ def test_a_last_chance_stays_one() -> None:
 
 def test_an_attempt_in_flight_is_parked_without_a_failure() -> None:
     """It has used no attempt up and says what it is."""
-    change = in_flight_change(DELIVERY, "k1", NOW + 25_000)
+    change = in_flight_change(DELIVERY, "k1", NOW - 1_200, NOW + 25_000)
     info = parked(change.info)
     assert (change.operation, change.key, change.at_ms) == ("park", "k1", NOW + 25_000)
     assert (info.in_flight, info.attempt, info.first_failed_ms, info.cause) == (True, 0, 0, "")
+    assert info.started_ms == NOW - 1_200
 
 
 def test_a_dead_letter_keeps_its_cause_and_the_last_answer_apart() -> None:

@@ -1,6 +1,7 @@
 """The ledger and the status, over HTTP."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 
@@ -77,6 +78,38 @@ def test_status_says_what_waits_since_when_and_until_when(store_settings: StoreS
             assert status["store"]["log_entries"] == 2
             assert status["store"]["server"].startswith("valkey ")
             assert "not_durable" in [each["cause"] for each in status["problems"]]
+
+    asyncio.run(run())
+
+
+def test_an_attempt_on_the_wire_is_not_told_as_failed(store_settings: StoreSettings) -> None:
+    """What was parked because its attempt takes long has failed nothing, and no next attempt is promised for it."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            await at.subscribe("crm")
+            for number in range(3):
+                await at.log_event(number)
+            flying = Parked(attempt=0, in_flight=True, started_ms=NOW_MS - 12_000)
+            lost = Parked(attempt=0, in_flight=True, started_ms=NOW_MS - 80_000)
+            bad = Parked(attempt=1, first_failed_ms=NOW_MS - 1_000, cause="http_500", status=500)
+
+            async def parked(seq: int, info: Parked, due_ms: int) -> dict[str, Any]:
+                await at.settle("crm", seq, Change("park", seq, at_ms=due_ms, info=msgspec.json.encode(info)))
+                (crm,) = (await at.reader.get("/api/status")).json()["subscribers"]
+                return dict(crm)
+
+            crm = await parked(1, flying, NOW_MS + 52_000)
+            assert crm["words"] == "2 wait, the oldest event is 60 s old; 1 attempt under way for 12 s"
+            assert crm["next_attempt_at"] is None
+            crm = await parked(2, bad, NOW_MS + 60_000)
+            assert crm["words"] == (
+                "1 failed and waits for another attempt, mostly because it answers 500; the next is due in 60 s; "
+                "1 attempt under way for 12 s"
+            )
+            crm = await parked(3, lost, NOW_MS - 1)  # its process died: it is due for another one
+            assert crm["words"].startswith("2 failed and wait for another attempt")
+            assert crm["words"].endswith("; the next is due now; 1 attempt under way for 12 s")
 
     asyncio.run(run())
 
