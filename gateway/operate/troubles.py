@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from gateway.delivery.lag import WARN_PART
 from gateway.intake.spool_folder import BEING_WRITTEN
@@ -59,11 +59,32 @@ def does(cause: str) -> str:
 
 
 def trouble(
-    severity: Literal["bad", "warn"], kind: TroubleKind, what: str, command: str | None = None, **more: Any
+    severity: Literal["bad", "warn"],
+    kind: TroubleKind,
+    what: str,
+    command: str | None = None,
+    *,
+    count: int = 1,
+    cause: str | None = None,
+    subscriber: str | None = None,
+    source: str | None = None,
+    replay: str | None = None,
+    page: str | None = None,
+    since: str | None = None,
 ) -> Trouble:
-    """One problem. Unless ``more`` says otherwise it is one case, and its cause is its kind."""
+    """One problem. Unless told otherwise it is one case, and its cause is its kind."""
     return Trouble(
-        **{"severity": severity, "kind": kind, "what": what, "command": command, "count": 1, "cause": kind} | more
+        severity=severity,
+        kind=kind,
+        what=what,
+        command=command,
+        count=count,
+        cause=kind if cause is None else cause,
+        subscriber=subscriber,
+        source=source,
+        replay=replay,
+        page=page,
+        since=since,
     )
 
 
@@ -159,14 +180,16 @@ def _of_subscriber(subscriber: SubscriberStatus, now_ms: int) -> list[Trouble]:
         return [trouble(severity, state, f"{name} is {subscriber.words}", f"gateway resume {name}", subscriber=name)]
     if state == "not_delivering":
         what = f"{counted(pending, 'event waits', 'events wait')} for {name}, and no process delivers"
-        more = {"count": pending, "cause": state, "subscriber": name, "since": since}
-        return [trouble("bad", "waiting", what, "gateway serve --role delivery", **more)]
+        command = "gateway serve --role delivery"
+        return [trouble("bad", "waiting", what, command, count=pending, cause=state, subscriber=name, since=since)]
     if state == "not_configured" and pending:
         what = f"{counted(pending, 'event is', 'events are')} kept for {name}, which is no longer in the configuration"
         return [trouble("warn", "not_configured", what, "gateway check", count=pending, subscriber=name)]
     if state == "breaker_open" or (state in ("retrying", "behind") and (subscriber.oldest_pending_s or 0) > LATE_S):
-        more = {"count": subscriber.parked or pending, "cause": state, "subscriber": name, "since": since}
-        return [trouble("warn", "waiting", f"{name}: {subscriber.words}", "gateway status", **more)]
+        what, number = f"{name}: {subscriber.words}", subscriber.parked or pending
+        return [
+            trouble("warn", "waiting", what, "gateway status", count=number, cause=state, subscriber=name, since=since)
+        ]
     return []
 
 
@@ -205,8 +228,7 @@ def _of_spool(spool: SpoolStatus, spooled_events: int) -> list[Trouble]:
         waits = counted(spool.requests, "request waits", "requests wait")
         room = f"{size(spool.bytes)} of {size(spool.limit_bytes)}"
         what = f"{waits} in the spool on disk ({room}), the oldest since {spool.oldest_at}"
-        more = {"count": spool.requests, "since": spool.oldest_at}
-        found.append(trouble("warn", "spooled", what, "gateway status", **more))
+        found.append(trouble("warn", "spooled", what, "gateway status", count=spool.requests, since=spool.oldest_at))
     return found + spool_troubles(spool)
 
 
