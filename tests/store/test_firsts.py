@@ -11,6 +11,7 @@ from gateway.store import firsts, parked
 from gateway.store.connection import Store
 from gateway.store.firsts import RECORD_BYTES, First, lookups, pack, unpack
 from gateway.store.layout import Keys
+from gateway.store.parked import SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
 from tests.store.partition import NOW_MS, Partition, Subscriber, event, forget, park
 from tests.support.stores import StoreServer
@@ -126,6 +127,21 @@ def test_a_full_stream_takes_the_place_of_the_one_before(server: StoreServer, mo
             assert await find(subscriber, 6) is None
             assert await find(subscriber, 7) == first(7)
             assert int(await store.call("HGET", subscriber.keys.sub, "firsts_bytes")) == 0
+
+    asyncio.run(check())
+
+
+def test_the_partitions_share_the_bound(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subscriber takes no more in a store of many partitions than in one of one."""
+    monkeypatch.setattr(parked, "FIRSTS_BYTES", 3 * (len(pack([first(1)])) + RECORD_BYTES))
+
+    async def check() -> None:
+        async with server.store() as store:
+            subscriber = await with_events(store, 3)
+            subscriber.store = SubscriberStore(store, subscriber.partition.keys, "crm", partitions=3)
+            for seq in range(1, 4):
+                await subscriber.settle(seq, delivered=1, firsts=[first(seq)])
+            assert await kept(subscriber) == [[3]], "each record fills its stream; the control is the test above"
 
     asyncio.run(check())
 
