@@ -102,6 +102,11 @@ TARGETS: tuple[Target, ...] = (
         "guard", "gateway/delivery/addresses.py", ("tests/delivery/test_addresses.py", "tests/delivery/test_guard.py")
     ),
     Target("guard", "gateway/delivery/guard.py", ("tests/delivery/test_guard.py", "tests/delivery/test_pin.py")),
+    Target(
+        "guard",
+        "gateway/delivery/itself.py",
+        ("tests/delivery/test_guard.py", "tests/delivery/test_pin.py", "tests/config/test_config_mistakes.py"),
+    ),
 )
 
 
