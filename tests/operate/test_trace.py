@@ -11,6 +11,7 @@ import pytest
 from gateway.config import SubscriberSettings
 from gateway.delivery.condition import Subject
 from gateway.operate.wanting import clauses, judge
+from gateway.store.connection import Store
 from schemas.timestamps import format_ms
 from tests.operate.office import make_event
 from tests.operate.staff import settings, staff
@@ -169,8 +170,18 @@ def test_an_event_delivered_at_once_shows_its_attempt(tmp_path: Path) -> None:
             assert words(part, "delivered") == end
             (shown,) = (await at.operator.get(f"/api/events/{event.id}")).json()["deliveries"]
             assert (shown["words"], shown["attempts"], shown["last_attempt_at"]) == (end, 1, attempt["at"])
-            keys = at.gateway.keys[0].subscriber("crm")
-            await at.gateway.store.call("DEL", keys.firsts, keys.firsts_before)
+            keys, store = at.gateway.keys[0].subscriber("crm"), at.gateway.store
+            asked: list[Any] = []
+
+            async def many(commands: list[tuple[Any, ...]]) -> list[Any]:
+                asked.extend(command[1] for command in commands)
+                return await Store.many(store, commands)
+
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(store, "many", many)
+                assert (await at.trace(event))["attempts"] == [attempt]
+            assert asked.count(keys.firsts) == 1  # what its state has read is not asked for again
+            await store.call("DEL", keys.firsts, keys.firsts_before)
             part = await at.trace(event)
             assert (part["state"], part["attempts"]) == ("delivered", [])
             assert words(part, "delivered") == "crm answered 2xx; when is no longer kept"
