@@ -121,6 +121,17 @@ class Api:
         return Refusal(words, Exit.USAGE if answer.is_client_error else Exit.UNREACHABLE)
 
 
+@contextlib.contextmanager
+def networks_by_option() -> Iterator[None]:
+    """Whoever is told of ``allow_networks``, as the file has it, is told of the option too."""
+    try:
+        yield
+    except Refusal as refusal:
+        if "allow_networks" not in str(refusal):
+            raise
+        raise Refusal(f"{refusal}\nhere allow_networks is --allow-network 10.2.0.0/16", refusal.code) from None
+
+
 def path_of(kind: Literal["subscriber", "event", "replay"], given: str) -> str:
     """The path of one thing by its name or id. Raises ``Refusal`` for what would lead to another path."""
     folder, listed_by = _PLACES[kind]
@@ -154,6 +165,8 @@ def connect(config_path: Path, url: str | None, token: str | None) -> Api:
 
 
 def _address(config_path: Path, url: str | None, token: str | None) -> tuple[str, str]:
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise Refusal(f"--url {url} lacks its beginning: write http:// or https:// before it", Exit.USAGE)
     if url is not None and token:
         return url, token
     try:

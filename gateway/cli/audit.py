@@ -27,7 +27,7 @@ def audit(*, config_path: Path, url: str | None, token: str | None, as_json: boo
     else:
         out = console()
         out.print(verdict(ledger))
-        out.print(equation(ledger, out.width if out.is_terminal else None))
+        out.print(equation(ledger, out.width))
         out.print(f"unaccounted {ledger['unaccounted']}")
     notes = console(stderr=True)
     for finding in findings:

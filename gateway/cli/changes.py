@@ -8,7 +8,7 @@ from rich.text import Text
 
 from gateway.cli.api_client import api_options, connect
 from gateway.cli.common import console, json_option, print_json
-from gateway.cli.drawing import Rows, clean
+from gateway.cli.drawing import Rows, clean, setting
 
 
 @click.command()
@@ -39,4 +39,4 @@ def changes(*, limit: int, config_path: Path, url: str | None, token: str | None
 
 
 def _side(values: dict[str, Any]) -> str:
-    return clean(", ".join(f"{name} {value}" for name, value in values.items()))
+    return clean(", ".join(f"{name} {setting(value)}" for name, value in values.items()))

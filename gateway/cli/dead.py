@@ -11,6 +11,7 @@ from rich.text import Text
 from gateway.cli.api_client import Api, api_options, connect
 from gateway.cli.common import Exit, Refusal, console, is_interactive, json_option, print_json
 from gateway.cli.drawing import SHORT_ID, Rows, clean, event_type
+from gateway.config_file.values import did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,7 +38,8 @@ def list_dead(
     as_json: bool,
 ) -> None:
     """List dead letters, the latest first."""
-    items = connect(config_path, url, token).items("/api/dead", limit, subscriber=subscriber, cause=cause)
+    api = connect(config_path, url, token)
+    items = api.items("/api/dead", limit, subscriber=subscriber, cause=cause)
     if as_json:
         for item in items:
             print_json(item)
@@ -54,7 +56,10 @@ def list_dead(
             clean(item["detail"]),
         )
     out = console()
-    out.print(rows if rows.row_count else Text("no dead letters", "green"))
+    if rows.row_count:
+        out.print(rows)
+    else:
+        out.print(Text(_none_with(api, subscriber, cause) if cause else "no dead letters", "green"), soft_wrap=True)
 
 
 @dead.command()
@@ -173,6 +178,8 @@ def _move(
     api = connect(config_path, url, token)
     order = {"subscriber": subscriber, "cause": cause, "ids": list(ids) or None, "all": not ids and not cause}
     trial = _ask(api, word, order, dry_run=True)
+    if trial["matched"] == 0 and cause and not as_json:
+        raise Refusal(f"{_none_with(api, subscriber, cause)}; nothing was changed", Exit.FINDINGS)
     if dry_run or trial["matched"] == 0:
         _tell(trial, what, as_json=as_json)
         sys.exit(Exit.FINE if trial["matched"] else Exit.FINDINGS)
@@ -183,6 +190,13 @@ def _move(
         _tell(trial, what, as_json=False)
         click.confirm("Do it?", abort=True)
     _tell(_ask(api, word, order, dry_run=False), what, as_json=as_json)
+
+
+def _none_with(api: Api, subscriber: str | None, cause: str) -> str:
+    """That no dead letter has this cause, the one that was perhaps meant, and those there are."""
+    known = [clean(item["cause"]) for item in api.get("/api/dead/causes", subscriber=subscriber)["items"]]
+    there_are = f"there are: {', '.join(known)}" if known else "there are no dead letters"
+    return f"no dead letter has the cause {clean(cause)}{did_you_mean(cause, known)}; {there_are}"
 
 
 def _ask(api: Api, word: str, order: dict[str, Any], *, dry_run: bool) -> dict[str, Any]:

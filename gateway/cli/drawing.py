@@ -88,9 +88,40 @@ def event_type(name: str) -> Text:
     return Text(clean(name), FAMILY_STYLES.get(name.partition(".")[0], ""))
 
 
+def print_event(out: Console, event: dict[str, Any]) -> None:
+    """One event on one line, cut where a terminal ends; into a pipe it goes whole."""
+    if out.is_terminal:
+        out.print(event_line(event), no_wrap=True, overflow="ellipsis")
+    else:
+        out.print(event_line(event), soft_wrap=True)
+
+
+def print_behind(out: Console, begin: Text, words: str) -> None:
+    """``begin``, and words that go on below themselves where a terminal ends; into a pipe on one line."""
+    lines = [Text(words)]
+    if out.is_terminal:
+        lines = list(Text(words).wrap(out, max(LEAST_COLUMNS, out.width - begin.cell_len)))
+    for number, line in enumerate(lines):
+        line.rstrip()
+        out.print((Text(" " * begin.cell_len) if number else begin) + line, soft_wrap=True)
+
+
+def setting(value: object) -> str:
+    """A setting's value as the file has it, a text of its own without quotes; ``–`` for nothing."""
+    return clean(value) if value is None or isinstance(value, str) else clean(_toml(value))
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}" if value else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)  # texts, numbers, true and false are written alike
+
+
 def event_line(event: dict[str, Any]) -> Text:
     """One event on one line: when, from where, what, whose."""
-    line = Text(no_wrap=True, overflow="ellipsis")
+    line = Text()
     line.append(f"{clean(event['received_at'])[11:23]}  ", "dim")
     line.append(f"{clean(event['id'])[:SHORT_ID]}  ", "dim")
     line.append(f"{clean(event['source']):<16}  ", "bold")

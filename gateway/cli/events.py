@@ -6,7 +6,7 @@ import rich_click as click
 
 from gateway.cli.api_client import api_options, connect
 from gateway.cli.common import console, json_option, print_json
-from gateway.cli.drawing import event_line
+from gateway.cli.drawing import print_event
 
 
 @click.command()
@@ -41,6 +41,6 @@ def events(
         if as_json:
             print_json(event)
         else:
-            out.print(event_line(event), soft_wrap=not out.is_terminal)
+            print_event(out, event)
     if count == 0 and not as_json:
         console(stderr=True).print("no such events; gateway send SOURCE CASE makes one", style="dim")

@@ -11,9 +11,9 @@ from click import get_current_context
 from click.core import ParameterSource
 from rich.text import Text
 
-from gateway.cli.api_client import Api, api_options, connect, path_of
+from gateway.cli.api_client import Api, api_options, connect, networks_by_option, path_of
 from gateway.cli.common import Exit, Refusal, console, is_interactive, json_option, print_json
-from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, Rows, clean, event_type
+from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, Rows, clean, event_type, setting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,7 +88,8 @@ def _replay(
 ) -> None:
     order = _order(**wanted)
     api = connect(config_path, url, token)
-    plan = api.post("/api/replays", {**order, "dry_run": True})["plan"]
+    with networks_by_option():
+        plan = api.post("/api/replays", {**order, "dry_run": True})["plan"]
     if dry_run or plan["matched"] == 0:
         _tell_plan(plan, as_json=as_json)
         sys.exit(Exit.FINE if plan["matched"] else Exit.FINDINGS)
@@ -293,7 +294,7 @@ def _draw(item: dict[str, Any]) -> None:
     out.print(Text.assemble((clean(item["id"]), "bold"), "  ", words), soft_wrap=True)
     out.print(f"  {'to':<14}{clean(item['to'] or item['subscriber'])}", soft_wrap=True)
     for name, value in item["selection"].items():
-        out.print(f"  {name:<14}{clean(value)}", soft_wrap=True)
+        out.print(f"  {name:<14}{setting(value)}", soft_wrap=True)
     for name in ("created_at", "created_by", "started_at", "ended_at", "matched", "attempts", "expired"):
         out.print(f"  {name:<14}{clean(item[name])}", soft_wrap=True)
     for failure in item["failures"][:20]:

@@ -74,7 +74,7 @@ def _draw(found: dict[str, Any]) -> None:
                 str(subscriber["delivered"]),
                 str(subscriber["pending"]),
                 Text(str(subscriber["dead"]), "red" if subscriber["dead"] else ""),
-                Text(clean(subscriber["words"]), _STATE_STYLES.get(subscriber["state"], "red")),
+                Text(clean(_state_words(subscriber, found)), _STATE_STYLES.get(subscriber["state"], "red")),
             )
         out.print(subscribers, "")
     _draw_replays(found["replays"])
@@ -84,7 +84,7 @@ def _draw(found: dict[str, Any]) -> None:
         f"{store['log_entries']} events in {_mebibytes(store['log_bytes'])} of {_mebibytes(store['retention_bytes'])}"
     )
     if len(found["workers"]) > 1:
-        pids = ", ".join("does not answer" if each["pid"] is None else str(each["pid"]) for each in found["workers"])
+        pids = ", ".join(_worker(each) for each in found["workers"])
         is_whole = all(each["pid"] is not None for each in found["workers"])
         out.print(f"workers  {pids}", style="" if is_whole else "red")
     for problem in found["problems"]:
@@ -92,6 +92,18 @@ def _draw(found: dict[str, Any]) -> None:
         if problem["command"] not in (None, "gateway status"):  # that is what was just run
             line.append(f"\n  {clean(problem['command'])}", "bold")
         out.print(line)
+
+
+def _worker(worker: dict[str, Any]) -> str:
+    """Its process id; of one that does not answer its number, which the log has beside the id."""
+    return f"worker {worker['worker']} does not answer" if worker["pid"] is None else str(worker["pid"])
+
+
+def _state_words(subscriber: dict[str, Any], found: dict[str, Any]) -> str:
+    """How a subscriber does; only the beginning, if a problem below says the whole."""
+    words: str = subscriber["words"]
+    is_told = any(problem["what"] == f"{subscriber['name']} is {words}" for problem in found["problems"])
+    return words.partition(":")[0] if is_told else words
 
 
 def _draw_replays(replays: dict[str, Any]) -> None:
@@ -121,4 +133,4 @@ def _ago(time: str | None, now: str) -> str:
 
 
 def _mebibytes(total_bytes: int) -> str:
-    return f"{total_bytes / 1024**2:.1f} MiB"
+    return f"{total_bytes / 1024**2:.1f}\N{NO-BREAK SPACE}MiB"

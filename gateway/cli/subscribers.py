@@ -9,9 +9,9 @@ from typing import Any
 import rich_click as click
 from rich.text import Text
 
-from gateway.cli.api_client import Api, api_options, connect, path_of
+from gateway.cli.api_client import Api, api_options, connect, networks_by_option, path_of
 from gateway.cli.common import Exit, Refusal, console, is_interactive, json_option, print_json
-from gateway.cli.drawing import Rows, clean
+from gateway.cli.drawing import Rows, clean, setting
 
 
 @click.group(no_args_is_help=True)
@@ -54,6 +54,9 @@ def show(*, name: str, config_path: Path, url: str | None, token: str | None, as
 @click.argument("name")
 @click.argument("target", metavar="URL")
 @click.option("--type", "types", multiple=True, help="A type or a family, such as message.*; can be repeated.")
+@click.option(
+    "--allow-network", "networks", multiple=True, help="A network of your own it may lie in; can be repeated."
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting, as the file has it.")
 @api_options
 @json_option
@@ -62,6 +65,7 @@ def create(
     name: str,
     target: str,
     types: tuple[str, ...],
+    networks: tuple[str, ...],
     settings: tuple[str, ...],
     config_path: Path,
     url: str | None,
@@ -76,7 +80,10 @@ def create(
     body: dict[str, Any] = {"name": name, "url": target, **dict(_setting(each) for each in settings)}
     if types:
         body["types"] = list(types)
-    made = connect(config_path, url, token).post("/api/subscribers", body)
+    if networks:
+        body["allow_networks"] = list(networks)
+    with networks_by_option():
+        made = connect(config_path, url, token).post("/api/subscribers", body)
     if as_json:
         print_json(made)
         return
@@ -164,7 +171,7 @@ def _draw(item: dict[str, Any], *, as_json: bool) -> None:
     out = console()
     out.print(Text.assemble((clean(item["name"]), "bold"), f"  from {clean(item['origin'])}  ", clean(item["words"])))
     for key, value in item["settings"].items():
-        out.print(f"  {clean(key):<16}{clean(value)}", soft_wrap=True)
+        out.print(f"  {clean(key):<16}{setting(value)}", soft_wrap=True)
     for key in item["public_keys"]:
         out.print(f"  {'public key':<16}{clean(key)}", soft_wrap=True)
     for mistake in item["mistakes"]:

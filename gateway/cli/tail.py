@@ -10,7 +10,7 @@ import rich_click as click
 
 from gateway.cli.api_client import Api, api_options, connect
 from gateway.cli.common import Exit, Refusal, console, json_option, print_json
-from gateway.cli.drawing import event_line
+from gateway.cli.drawing import print_event
 
 _AGAIN_AFTER_S = 1.0
 _PATIENCE = 30
@@ -31,13 +31,13 @@ def tail(
     """
     out, notes = console(), console(stderr=True)
     try:
-        for name, data in _follow(connect(config_path, url, token), types=types, source=source):
+        for name, data in _follow(connect(config_path, url, token), type=types, source=source):
             if name == "gap":
                 notes.print(f"{data['missed']} events were removed by retention before they were read", style="yellow")
             elif as_json:
                 print_json(data)
             else:
-                out.print(event_line(data), soft_wrap=not out.is_terminal)
+                print_event(out, data)
     except KeyboardInterrupt:
         return
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from gateway.cli.api_client import api_options, connect, path_of
 from gateway.cli.common import Exit, Refusal, console, json_option, print_json
-from gateway.cli.drawing import clean, event_type
+from gateway.cli.drawing import clean, event_type, print_behind
 
 _STYLES = {
     "delivered": "green",
@@ -71,5 +71,4 @@ def _steps(steps: list[dict[str, Any]]) -> None:
         line = Text("  ")
         line.append(f"{clean(step['at'])[:23]:<24}", "dim")
         line.append(f"{clean(step['what']):<14}", _STYLES.get(step["what"], ""))
-        line.append(clean(step["words"]))
-        out.print(line, soft_wrap=True)
+        print_behind(out, line, clean(step["words"]))

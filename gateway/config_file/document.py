@@ -19,6 +19,9 @@ from gateway.delivery.itself import Itself
 from gateway.errors import ConfigError
 
 _MAX_FILE_BYTES = 8 * 1024 * 1024
+_TWICE = re.compile("Cannot (overwrite|declare|redefine|mutate)|Duplicate")
+"""How ``tomllib`` begins to say so."""
+_BEGUN = re.compile(r"\s*(\[{1,2}[^\[\]=]+\]{1,2}|[\w.\"'-]+(?=\s*=))")
 _TABLES = ("gateway", "store", "sources", "subscribers", "alerts")
 
 
@@ -116,6 +119,14 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], Lines]:
         what, _, place = str(error).partition(" (at ")
         found = re.search(r"line ([0-9]+)", place)
         line = int(found[1]) if found else text.count("\n") + 1
+        if _TWICE.match(what):
+            raise ConfigError([f"{path}:{line}: {_begun(text, line)} stands there twice; write it once"]) from None
         raise ConfigError([f"{path}:{line}: is not TOML: {what}; write key = value, texts in quotes"]) from None
     except RecursionError:
         raise ConfigError([f"{path}:1: nests too deep; write the tables shown by gateway init"]) from None
+
+
+def _begun(text: str, line: int) -> str:
+    """The table or the key that a line begins with; a value of several lines ends on another than its key's."""
+    found = _BEGUN.match(text.splitlines()[line - 1]) if line <= text.count("\n") + 1 else None
+    return found[1] if found else "a key or a table"

@@ -70,8 +70,25 @@ def _kind(error: Exception) -> Problem:
 
 
 def why_away(error: StoreError) -> str:
-    """What the store said, if it said anything; why it is not heard names sockets and hosts, which the log has."""
-    return "it does not answer" if type(error) is StoreUnavailable else str(error)
+    """What the store said, if it said anything; else why it is not heard, without the sockets and hosts of the log."""
+    if type(error) is not StoreUnavailable:
+        return str(error)
+    seen: BaseException | None = error
+    while seen is not None:
+        for kind, why in _UNHEARD.items():
+            if isinstance(seen, kind):
+                return f"it does not answer: {why}"
+        seen = seen.__cause__ or seen.__context__
+    return "it does not answer"
+
+
+_UNHEARD: dict[type[OSError], str] = {
+    ConnectionRefusedError: "nobody listens there",
+    FileNotFoundError: "its socket is not there",
+    ConnectionError: "the connection broke",
+    TimeoutError: "not in time",
+}
+"""What the system said → in words. The first that fits."""
 
 
 def explain(error: Exception) -> tuple[Problem, str]:
@@ -79,7 +96,7 @@ def explain(error: Exception) -> tuple[Problem, str]:
     if isinstance(error, Refused):
         return error.problem, error.detail
     if isinstance(error, StoreUnavailable):
-        return problems.UNAVAILABLE, f"the store cannot be asked at the moment: {why_away(error)}"
+        return problems.UNAVAILABLE, f"the store cannot be asked at the moment: {why_away(error)}; see gateway status"
     if isinstance(error, HTTPException) and error.status_code in _BY_STATUS:
         return _BY_STATUS[error.status_code], _words(error)
     if isinstance(error, RecursionError):  # msgspec's own, which the framework lets through

@@ -242,7 +242,7 @@ def _of_stopped(
     waits = f"{line.pending} {'waits' if line.pending == 1 else 'wait'}"
     if paused:
         state: SubscriberState = "disabled" if paused.startswith(GONE) else "paused"
-        return state, f"{state}: {paused}; {waits}; go on with: gateway resume {name}"
+        return state, f"{state}: {paused}; {waits}"
     assert breaker is not None
     probe = _in_words((breaker.probe_ms - now_ms) / 1000)
     since = duration((now_ms - breaker.since_ms) / 1000)

@@ -155,8 +155,10 @@ class Subscribers:
             written = {**written, "secrets": [reference]}
         try:
             read = self._read(name, written)
+            # A name that is none gets no secret made, and is itself what to mend.
+            mistakes = [each for each in read.mistakes if reference or not each.why.startswith("lacks secrets")]
             if read.mistakes:
-                raise _invalid(list(read.mistakes))
+                raise _invalid(mistakes)
             change = change_of(self._sight, who, what, name)
             change = _with_settings(change, self._read(name, old).origins if before else (), read.origins)
             await self._swap(name, before, msgspec.json.encode(written), change)

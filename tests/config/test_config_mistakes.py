@@ -70,7 +70,18 @@ MISTAKES = {
     # what the file is
     "not TOML": ("[gateway]\nlisten =\n", 2, "is not TOML"),
     "unfinished": ('[gateway]\nlisten = """\n', 3, "is not TOML"),
-    "doubled key": ("[gateway]\nlog_level = 'info'\nlog_level = 'info'\n", 3, "is not TOML"),
+    "doubled key": (
+        "[gateway]\nlog_level = 'info'\nlog_level = 'info'\n",
+        3,
+        ": log_level stands there twice; write it once",
+    ),
+    "doubled table": (
+        '[sources.br]\nadapter = "evolution"\n[sources.br] # again\n',
+        3,
+        ": [sources.br] stands there twice; write it once",
+    ),
+    "doubled list": ("[gateway]\nlog_level = [\n]\nlog_level = [\n]\n", 5, "a key or a table stands there twice"),
+    "doubled in a line": ("[gateway]\nlog_level = { a = 1, a = 2 }\n", 2, "log_level stands there twice"),
     "not UTF-8": ("[gateway]\n# \udcff\n", 2, "is not UTF-8"),
     "too deep": ("x = " + "[" * 5000 + "]" * 5000, 1, "nests too deep"),
     # names
