@@ -39,6 +39,9 @@ BALLAST_BYTES = 8 * 1024 * 1024
 MAX_SOCKET_PATH_BYTES = 100
 """Unix sockets end at about 104 bytes; deeper directories get their socket in the temporary directory."""
 
+UNFINISHED = ("temp-*.aof", "temp-*.rdb")
+"""How the server names a copy of the log until it is whole."""
+
 LAUNCHES = 5
 """How often a server that was killed while it loaded is started again in one go."""
 
@@ -126,6 +129,7 @@ class EmbeddedStore:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
+            self._sweep()
             self._ballast()
             fault("launch", "before", OSError)
             self.socket.unlink(missing_ok=True)
@@ -246,6 +250,14 @@ class EmbeddedStore:
         elif not ballast.exists() and free > 16 * BALLAST_BYTES:
             with ballast.open("wb") as file, contextlib.suppress(OSError):
                 os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
+
+    def _sweep(self) -> None:
+        """Remove half-written copies of the log that a killed server left. No other does, and each is as large as the
+        log; whoever writes one has the lock, which is ours."""
+        for pattern in UNFINISHED:
+            for path in self.directory.glob(pattern):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def _last_words(self) -> str:
         try:

@@ -210,6 +210,23 @@ def test_a_killed_server_is_started_again_with_its_data(data: Path) -> None:
     asyncio.run(check())
 
 
+def test_half_written_copies_of_the_log_go_with_the_next_start(data: Path) -> None:
+    """A server that is killed while it writes one leaves it, as large as the log. Who only attaches removes none: that
+    may be the running server's."""
+
+    async def check() -> None:
+        data.mkdir()
+        left = data / "temp-rewriteaof-bg-4711.aof"
+        left.write_bytes(b"half")
+        async with using(data):
+            assert not left.exists()
+            left.write_bytes(b"being written")
+            async with using(data):
+                assert left.exists()
+
+    asyncio.run(check())
+
+
 def test_an_attached_user_takes_over_when_the_starter_is_killed(data: Path) -> None:
     """The server ends with the process that started it, and the other process starts the next one."""
 
