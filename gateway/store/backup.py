@@ -79,15 +79,13 @@ def make_backup(
 
     The spool goes first: what is drained meanwhile is then in both, and drained again it changes nothing.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise BackupRefused(f"{target} is there already; name a folder that is not, or an empty one")
+    _check_outside(target, data_dir, spool)
     if not (data_dir / LOG_FOLDER / MANIFEST).exists():
         raise BackupRefused(
             f"{data_dir} holds no log to copy: no gateway has used it yet, or it runs with durability = "
             '"memory", which keeps nothing on disk'
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))  # mode 0700
+    stage = _make_stage(target)
     try:
         copied = list(_copy_spool(spool, stage))
         with contextlib.ExitStack() as opened:
@@ -111,6 +109,29 @@ def make_backup(
     finally:
         if stage.exists():
             shutil.rmtree(stage)
+
+
+def _check_outside(target: Path, data_dir: Path, spool: Path | None) -> None:
+    """Raise ``BackupRefused`` where a backup would stand in the way of what it is made from."""
+    real = Path(os.path.realpath(target))
+    for folder, what in ((data_dir, "data directory"), (spool, "spool")):
+        if folder is not None and real.is_relative_to(os.path.realpath(folder)):
+            raise BackupRefused(
+                f"{target} lies in the {what} {folder}, which a restore must find empty; name a folder elsewhere, "
+                "best on another disk"
+            )
+
+
+def _make_stage(target: Path) -> Path:
+    """A folder beside ``target``, mode 0700, that becomes it at the end."""
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise BackupRefused(f"{target} is there already; name a folder that is not, or an empty one")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        why = error.strerror or error
+        raise BackupRefused(f"{target} cannot be made ({why}); name a folder on a disk where you may write") from None
 
 
 def read_backup(source: Path) -> Contents:
@@ -156,7 +177,10 @@ def check_target(data_dir: Path, spool: Path | None, contents: Contents) -> None
         )
     names = {Path(each.path).name for each in contents.files if each.path.startswith(f"{SPOOL}/")}
     if spooled and spool is not None and spool.exists() and {each.name for each in spool.iterdir()} - names:
-        raise BackupRefused(f"{spool} is not empty; what is in it would be mixed with what the backup has")
+        raise BackupRefused(
+            f"{spool} is not empty; what is in it would be mixed with what the backup has. Name another folder as "
+            "spool under [store], or move this one away; a gateway that runs with it drains it first"
+        )
 
 
 def restore_backup(source: Path, data_dir: Path, spool: Path | None, progress: Progress) -> Contents:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import sqlite3
 import stat
@@ -226,6 +227,37 @@ def test_a_store_elsewhere_is_told_its_own_way(tmp_path: Path, made: Path) -> No
     for words in (["backup", "there"], ["restore", str(made), "--yes"]):
         done = run(*words, cwd=tmp_path / "new")
         assert (done.code, "BGSAVE" in done.err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("/proc/x", "/proc/x cannot be made ("),
+        ("data/x", "lies in the data directory"),
+        ("data", "lies in the data directory"),
+        ("spool/x", "lies in the spool"),
+        ("link/x", "lies in the spool"),
+        ("gateway.toml/x", "x cannot be made ("),
+    ],
+)
+def test_a_backup_goes_where_it_can_be_kept_and_is_in_nobody_s_way(tmp_path: Path, target: str, words: str) -> None:
+    """Not where nothing can be written, nor inside what a restore must find empty; each is told in a sentence."""
+    data, spool = tmp_path / "data", tmp_path / "spool"
+    (data / backup.LOG_FOLDER).mkdir(parents=True)
+    (data / backup.LOG_FOLDER / backup.MANIFEST).touch()
+    spool.mkdir()
+    (tmp_path / "link").symlink_to(spool)
+    (tmp_path / "gateway.toml").touch()
+
+    def make(target: Path) -> None:
+        backup.make_backup(
+            *(data, spool, target), made_at="", version="1", config=Path("gateway.toml"), progress=lambda _: None
+        )
+
+    with pytest.raises(BackupRefused, match=re.escape(words)):
+        make(tmp_path / target)
+    assert not list(spool.iterdir())
+    make(tmp_path / "data.bak")  # the control: a neighbour, whose name only begins in the same way
 
 
 def test_files_of_two_manifests_are_never_mixed(tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
