@@ -148,6 +148,8 @@ def test_a_subscriber_is_made_tried_and_deleted(running: Running, port: int) -> 
         (("replay", "show", "."), 2, "'.' is no replay\ngateway replay list names them"),
         (("dead", "list", "--subscriber", "call"), 1, "there is no subscriber call (did you mean calls?)"),
         (("events", "--source", "brr"), 1, "there is no source brr (did you mean br?); there are: br"),
+        (("tail", "--type", "nope"), 2, "no event has the type nope"),
+        (("dead", "retry", "--cause", "nope", "--yes"), 1, "no dead letter has the cause nope; there are"),
         (("tail", "--source", "brr"), 1, "there is no source brr (did you mean br?); there are: br"),
     ],
 )
@@ -167,6 +169,35 @@ def test_every_mistake_of_a_new_subscriber_is_told(running: Running) -> None:
     assert done.code == 2
     for field in ("url", "types[0]", "order"):
         assert f"{field}: " in done.err
+
+
+def test_advice_names_the_option_of_the_command(running: Running) -> None:
+    """Whoever makes a subscriber or a replay for http is told of --allow-network, and of his mistake alone."""
+    made = running.gateway("subscribers", "create", "near", "http://10.1.1.1/")
+    sent = running.gateway("replay", "--all", "--to", "http://10.1.1.1/", "--dry-run")
+    for done in (made, sent):
+        assert (done.code, done.err.count("--allow-network 10.2.0.0/16")) == (2, 1), done.err
+    named = running.gateway("subscribers", "create", "Bad_Name", "https://a.example/")
+    assert (named.code, "has a name that" in named.err, "secrets" in named.err) == (2, True, False), named.err
+
+
+def test_a_paused_subscriber_is_told_once(running: Running) -> None:
+    """Its line of the table has the state, and the problem below it the reason and the command."""
+    running.gateway("pause", "up", "--why", "mending it")
+    try:
+        said = running.gateway("status").out
+    finally:
+        running.gateway("resume", "up")
+    assert (said.count("mending it"), said.count("gateway resume up")) == (1, 1), said
+
+
+def test_a_url_without_its_beginning_is_told_so(running: Running) -> None:
+    """Not in the words of a library, and nobody is told to start a gateway that runs."""
+    done = running.gateway("status", "--url", "127.0.0.1:8473")
+    assert (done.code, done.err) == (
+        2,
+        "--url 127.0.0.1:8473 lacks its beginning: write http:// or https:// before it\n",
+    )
 
 
 class Load:
