@@ -4,7 +4,7 @@ import ast
 import base64
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -16,6 +16,7 @@ from gateway.config import NOT_YET
 from gateway.config_file.document import read_text
 from gateway.errors import ConfigError
 from gateway.intake.endpoint import Answer, EventAnswer
+from gateway.operate.views import DeliveryStateName
 from gateway.problems import Problem
 from gateway.store.connection import WANTED
 from schemas.event import EVENT_TYPES, FAMILY_OF
@@ -162,3 +163,8 @@ def test_each_metric_named_is_one() -> None:
 def test_the_lines_for_a_store_of_ones_own_are_those_that_are_checked() -> None:
     """What the README says to write is what the gateway insists on."""
     assert DOCUMENT.block("text", "appendonly").text.splitlines() == [line for _, line in WANTED.values()]
+
+
+def test_each_state_of_a_delivery_is_explained() -> None:
+    """All that ``show`` and ``trace`` can say, and nothing else."""
+    assert [bare(state) for state, _ in rows("Where an event is")] == list(get_args(DeliveryStateName))
