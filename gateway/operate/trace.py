@@ -98,7 +98,7 @@ def _way_in(found: Found) -> list[TraceStep]:
             words=f"at {event.source}, proven by {origin.verified}, {mapped}; body SHA-256 {origin.raw_sha256}",
         ),
         TraceStep(
-            at=event.received_at,
+            at=None,  # a moment later, or after a wait in the spool: no entry of the log says when it was written
             what="logged",
             words=f"as number {found.entry.seq} of partition {found.partition}; {key}",
         ),

@@ -57,7 +57,7 @@ _TRACE = {
     "sequence": 412,
     "steps": [
         {"at": _AT, "what": "received", "words": "at enviaai-br, proven by hmac-sha256, mapped by enviaai/1"},
-        {"at": _AT, "what": "logged", "words": "as number 412 of partition 0; ordering key chat_def456"},
+        {"at": None, "what": "logged", "words": "as number 412 of partition 0; ordering key chat_def456"},
     ],
     "subscribers": [
         {
