@@ -124,3 +124,66 @@ def test_a_script_that_does_not_ask_is_left_half_done(
     monkeypatch.setattr(connection, "text_of", SCRIPTS.__getitem__)
     _, spoilt = asyncio.run(without_each(server, step))
     assert spoilt
+
+
+async def spoilt(server: StoreServer, partition: Partition, command: str) -> None:
+    """A batch of two sources of which a script that does not ask left the entries, without number and counts."""
+    server.ask("ACL", "SETUSER", "default", f"-{command}")
+    try:
+        with pytest.raises(StoreError):
+            await partition.commit(event("x", source="one"), event("y", source="two"), event("z", source="one"))
+    finally:
+        server.ask("ACL", "SETUSER", "default", "+@all")
+
+
+@pytest.mark.parametrize("command", ["HINCRBY", "HSET"])
+@pytest.mark.parametrize("before", [0, 2])
+def test_entries_that_were_left_without_their_number_are_taken_up(
+    server: StoreServer, monkeypatch: pytest.MonkeyPatch, command: str, before: int
+) -> None:
+    """The next entry is refused once; then it follows them, they are known as duplicates, and the account adds up."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            for number in range(before):
+                await partition.commit(event(f"{number}", source="two"))
+            with monkeypatch.context() as patch:
+                patch.setattr(connection, "text_of", SCRIPTS.__getitem__)
+                await store._load("commit")
+                await spoilt(server, partition, command)
+            await store._load("commit")
+            assert (await partition.account()).seq == before
+            with pytest.raises(StoreError, match=f"refused entry {before + 1}: 3 were there without their number"):
+                await partition.commit(event("a"))
+            assert await partition.commit(event("a"), event("x", source="one")) == [before + 4, 0]
+            extent, entries = await partition.log.extent(), await partition.log.read(0, 10)
+            assert (extent.seq, extent.entries) == (before + 4, before + 4)
+            assert extent.log_bytes == sum(len(each.event_json) + len(each.raw_json) for each in entries)
+            flat = await store.call("HMGET", partition.keys.state, "e:one:logged", "e:two:logged", "e:one:produced")
+            assert [int(each) for each in flat] == [2, before + 1, 3]
+            assert (await partition.ledger()).unaccounted == 0
+
+    asyncio.run(check())
+
+
+def test_entries_that_do_not_add_up_are_left_to_somebody_who_knows(
+    server: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the above: with a count that nobody can explain nothing is changed, and the refusal stays."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+            with monkeypatch.context() as patch:
+                patch.setattr(connection, "text_of", SCRIPTS.__getitem__)
+                await spoilt(server, partition, "HINCRBY")
+            await store._load("commit")
+            await store.call("HSET", partition.keys.state, "e:three:logged", 1)
+            before = contents(server)
+            for _ in range(2):
+                with pytest.raises(StoreError, match=r"refused entry 1: .*equal or smaller"):
+                    await partition.commit(event("a"))
+            assert contents(server) == before
+
+    asyncio.run(check())

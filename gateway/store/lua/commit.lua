@@ -10,7 +10,7 @@
 --       then number of quarantined, then two each: meta JSON, body
 --       then number of rejected, then two each: meta JSON, body
 --       then the number of an earlier batch, and how many counters came with it, then pairs as above
--- RIGHTS  KEYS[1] HGET HINCRBY HSET   KEYS[2] XADD XRANGE XDEL   KEYS[3] SET DEL
+-- RIGHTS  KEYS[1] HGET HGETALL HINCRBY HSET   KEYS[2] XADD XRANGE XDEL   KEYS[3] SET DEL
 --
 -- 1 the batch was seen before: return the reply it had; a later one was: it comes too late, count nothing;
 --   the one that must be before it is not in: nothing either
@@ -19,7 +19,8 @@
 -- 4 add the counts, those of the earlier batch only if it is not in, and remember the reply
 --
 -- returns  the sequence numbers in order, joined by commas; 0 for a duplicate
--- errors   LOG the log refused an entry;  LATE a copy of an old batch, kept back on the way: nobody waits for its reply;
+-- errors   LOG the log refused an entry, or had some without their number: then the next try is taken;
+--          LATE a copy of an old batch, kept back on the way: nobody waits for its reply;
 --          GAP the batch before it is not in;  EVENT the server never takes an event, for what it is
 --
 -- No allow-oom: this is the one script that a full store may refuse, and then nothing has been acknowledged.
@@ -78,6 +79,37 @@ local function finish()
   if bytes > 0 then redis.call('HINCRBY', state, 'log_bytes', bytes) end
 end
 
+-- Entries above the last number: what appended them was broken off before it wrote the number down, and every later
+-- entry is refused. Their marks are in, so they get what is missing: counts and number. `logged` comes first and source
+-- by source, so some may have it. What does not look like ours, or does not add up, is left as it is.
+local function take_up()
+  local ahead = redis.call('XRANGE', log, string.format('(%.0f-0', seq), '+', 'COUNT', 10000)
+  local order, n, size = {}, {}, 0
+  for i, entry in ipairs(ahead) do
+    local source = #entry[2] == 4 and string.match(entry[2][2], '"source":"([^"]+)"')
+    if not source or entry[1] ~= string.format('%.0f-0', seq + i) then return 0 end
+    if not n[source] then order[#order + 1], n[source] = source, 0 end
+    n[source] = n[source] + 1
+    size = size + #entry[2][2] + #entry[2][4]
+  end
+  local fields, have = redis.call('HGETALL', state), -seq
+  for i = 1, #fields, 2 do
+    if string.match(fields[i], '^e:.*:logged$') then have = have + (tonumber(fields[i + 1]) or 0) end
+  end
+  local lacks = {}
+  for _, source in ipairs(order) do
+    if #lacks == 0 and have >= n[source] then have = have - n[source] else lacks[#lacks + 1] = source end
+  end
+  if have ~= 0 then return 0 end
+  for _, source in ipairs(lacks) do redis.call('HINCRBY', state, 'e:' .. source .. ':logged', n[source]) end
+  for _, source in ipairs(order) do redis.call('HINCRBY', state, 'e:' .. source .. ':produced', n[source]) end
+  if #ahead > 0 then
+    redis.call('HSET', state, 'seq', string.format('%.0f', seq + #ahead))
+    redis.call('HINCRBY', state, 'log_bytes', size)
+  end
+  return #ahead
+end
+
 local reply = {}
 for i = 6, #KEYS do
   local source = tonumber(ARGV[at])
@@ -92,7 +124,10 @@ for i = 6, #KEYS do
     if type(added) == 'table' and added.err then
       redis.call('DEL', KEYS[i])
       if seq > 0 then finish() end
-      return redis.error_reply('LOG the log refused entry ' .. string.format('%.0f', seq + 1) .. ': ' .. added.err)
+      local refused = string.format('LOG the log refused entry %.0f: ', seq + 1)
+      local taken = string.find(added.err, 'equal or smaller', 1, true) and take_up() or 0
+      if taken > 0 then added.err = taken .. ' were there without their number, and are counted now; try again' end
+      return redis.error_reply(refused .. added.err)
     end
     seq = seq + 1
     bytes = bytes + #ARGV[at + 2] + #ARGV[at + 3]
