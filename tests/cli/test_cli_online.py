@@ -147,7 +147,7 @@ def test_dead_letters_are_tried_again_and_given_up(running: Running) -> None:
 
 
 def test_tail_prints_events_as_they_come(running: Running) -> None:
-    """Each new event is one line, at once, also into a pipe."""
+    """Each new event of the types asked for is one line, at once, also into a pipe; others are none."""
     process = subprocess.Popen(
         [*GATEWAY, "tail", "--json", "--type", "message.failed"],
         cwd=running.folder,
@@ -163,6 +163,7 @@ def test_tail_prints_events_as_they_come(running: Running) -> None:
         def line() -> bytes:
             nonlocal seen, seed
             seed += 1
+            running.send("message.received__documented", seed + 1_000)
             running.send("message.failed__documented", seed)  # until the verb listens, nobody hears it
             seen += process.stdout.read() or b"" if process.stdout else b""
             return seen if b"\n" in seen else b""

@@ -1,6 +1,8 @@
 """What is said while the store cannot be asked."""
 
 import asyncio
+import socket
+from pathlib import Path
 from typing import Never
 
 import pytest
@@ -12,7 +14,7 @@ from gateway.intake.spool_database import Held
 from gateway.intake.spool_folder import FolderView
 from gateway.operate.absence import StoreAway, store_away
 from gateway.operate.refusals import explain
-from gateway.store.connection import unavailable
+from gateway.store.connection import Store, unavailable
 from tests.operate.office import office
 
 READONLY = "READONLY You can't write against a read only replica."
@@ -71,3 +73,27 @@ def test_while_the_store_is_away_nobody_lists_what_is_in_the_spool(
             assert asked == [{"held_only": True}] * 2
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [("redis://127.0.0.1:{port}", "nobody listens there"), ("unix://{folder}/no.sock", "its socket is not there")],
+)
+def test_why_the_store_is_not_heard_is_said_without_its_place(
+    store_settings: StoreSettings, tmp_path: Path, place: str, why: str
+) -> None:
+    """The kind of failure says what to look for; sockets and hosts stand in the log."""
+
+    async def ask(url: str) -> str:
+        store = Store(store_settings, url)
+        try:
+            with pytest.raises(StoreUnavailable) as raised:
+                await store.call("PING")
+        finally:
+            await store.close()
+        return explain(raised.value)[1]
+
+    with socket.socket() as taken:  # bound, and never listened on: whoever connects is refused
+        taken.bind(("127.0.0.1", 0))
+        said = asyncio.run(ask(place.format(port=taken.getsockname()[1], folder=tmp_path)))
+    assert said == f"the store cannot be asked at the moment: it does not answer: {why}; see gateway status"
