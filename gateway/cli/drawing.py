@@ -97,13 +97,16 @@ def print_event(out: Console, event: dict[str, Any]) -> None:
 
 
 def print_behind(out: Console, begin: Text, words: str) -> None:
-    """``begin``, and words that go on below themselves where a terminal ends; into a pipe on one line."""
+    """``begin``, and words that go on below themselves where a terminal ends; into a pipe on one line.
+
+    A no-break space is obeyed, and printed as any other: who searches for the words finds them.
+    """
     lines = [Text(words)]
     if out.is_terminal:
         lines = list(Text(words).wrap(out, max(LEAST_COLUMNS, out.width - begin.cell_len)))
     for number, line in enumerate(lines):
-        line.rstrip()
-        out.print((Text(" " * begin.cell_len) if number else begin) + line, soft_wrap=True)
+        shown = line.plain.rstrip().replace("\N{NO-BREAK SPACE}", " ")
+        out.print(Text.assemble(Text(" " * begin.cell_len) if number else begin, shown), soft_wrap=True)
 
 
 def setting(value: object) -> str:

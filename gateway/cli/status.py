@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gateway.cli.api_client import api_options, connect
 from gateway.cli.common import Exit, console, json_option, print_json
-from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, Rows, clean
+from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, Rows, clean, print_behind
 from gateway.operate.amounts import duration
 from gateway.simulator.painting import equation
 from schemas.timestamps import parse_iso_ms
@@ -79,9 +79,11 @@ def _draw(found: dict[str, Any]) -> None:
         out.print(subscribers, "")
     _draw_replays(found["replays"])
     store = found["store"]
-    out.print(
-        f"store  {clean(store['kind'])} {clean(store['server'])}, durability {clean(store['durability'])}, "
-        f"{store['log_entries']} events in {_mebibytes(store['log_bytes'])} of {_mebibytes(store['retention_bytes'])}"
+    print_behind(
+        out,
+        Text("store  "),
+        f"{clean(store['kind'])} {clean(store['server'])}, durability {clean(store['durability'])}, "
+        f"{store['log_entries']} events in {_mebibytes(store['log_bytes'])} of {_mebibytes(store['retention_bytes'])}",
     )
     if len(found["workers"]) > 1:
         pids = ", ".join(_worker(each) for each in found["workers"])
