@@ -1,5 +1,6 @@
 """The verbs that ask a running gateway: a real one, with a subscriber that takes all and one that is not there."""
 
+import asyncio
 import json
 import os
 import socket
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from gateway.cli.tail import parse_stream
-from tests.cli.running import GATEWAY, Running, gateway, run, subscriber
+from tests.cli.running import GATEWAY, Done, Running, gateway, run, subscriber
+from tests.support.servers import answering, response, serving
 
 DEADLINE_S = 20.0
 
@@ -210,3 +212,16 @@ def test_streams_are_read_as_the_standard_says() -> None:
         "",
     ]
     assert list(parse_stream(lines)) == [("a", "message", "1\n2"), ("a", "gap", "3")]
+
+
+def test_send_calls_a_503_refused(running: Running) -> None:
+    """The gateway did answer, though for a provider it is as good as no answer."""
+
+    async def send() -> Done:
+        async with serving(answering(response("503 Service Unavailable"))) as server:
+            url = f"http://127.0.0.1:{server.port}"
+            words = ("send", "br", "message.failed", "--url", url)
+            return await asyncio.to_thread(run, *words, cwd=running.folder)
+
+    done = asyncio.run(send())
+    assert (done.code, "→ 503 refused · " in done.out) == (1, True), done

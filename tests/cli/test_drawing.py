@@ -73,7 +73,7 @@ def test_an_event_is_one_line_of_a_terminal() -> None:
 
 def test_a_long_sentence_goes_on_below_itself() -> None:
     """On a terminal under its own first word, no line too wide; into a pipe on one line."""
-    words = "waits behind a failed\N{NO-BREAK SPACE}event with the same key; its next attempt is due then, and it is the third"
+    words = "waits behind a failed\N{NO-BREAK SPACE}event with the same key; its next attempt, the third, is due then"
     terminal, shown = console_of(terminal=True)
     pipe, written = console_of(terminal=False)
     print_behind(terminal, Text("  2026-02-03T12:00:00.000 held          "), words)
