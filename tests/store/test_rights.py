@@ -83,8 +83,10 @@ def contents(server: StoreServer) -> dict[bytes, bytes]:
 
 
 async def without_each(server: StoreServer, step: str, commands: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Take each of these rights in turn, try the step, give it back. Returns of which the refusal did not speak, and of which the
-    step was left half done; after the others the same step is done whole."""
+    """Take each of these rights in turn, try the step, give it back.
+
+    Returns of which the refusal did not speak, and of which the step was left half done; else it is then done whole.
+    """
     unnamed, spoilt = [], []
     async with server.store() as store:
         for command in commands:
