@@ -62,6 +62,8 @@ class _Finder:
             return  # the places of what is inside are not told before Python 3.12
         if isinstance(node, ast.Assign) and _is_chosen(node):
             return
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return  # what is in it never runs
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             inside = inside or node.name in self._within
             if inside:

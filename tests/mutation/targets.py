@@ -105,7 +105,7 @@ TARGETS: tuple[Target, ...] = (
     Target(
         "guard",
         "gateway/delivery/itself.py",
-        ("tests/delivery/test_guard.py", "tests/delivery/test_pin.py", "tests/config/test_config_mistakes.py"),
+        ("tests/delivery/test_itself.py", "tests/delivery/test_guard.py", "tests/config/test_config_mistakes.py"),
     ),
 )
 

@@ -52,6 +52,7 @@ def lua(text: str) -> set[str]:
         ("x: int = 'ä' < b", {"x: int = 'ä' <= b", "x: int = 'ä' >= b"}),
         ("x = f'{a < 1}'", set()),
         ("x = 1e30", set()),
+        ("if TYPE_CHECKING:\n    import a", set()),
         ("def f() -> None:\n    return None", set()),
     ],
 )
