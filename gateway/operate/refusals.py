@@ -84,7 +84,7 @@ def why_away(error: StoreError) -> str:
 
 _UNHEARD: dict[type[OSError], str] = {
     ConnectionRefusedError: "nobody listens there",
-    FileNotFoundError: "its socket is not there",
+    FileNotFoundError: "its server is not there",
     ConnectionError: "the connection broke",
     TimeoutError: "not in time",
 }

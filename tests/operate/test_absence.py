@@ -77,7 +77,7 @@ def test_while_the_store_is_away_nobody_lists_what_is_in_the_spool(
 
 @pytest.mark.parametrize(
     ("place", "why"),
-    [("redis://127.0.0.1:{port}", "nobody listens there"), ("unix://{folder}/no.sock", "its socket is not there")],
+    [("redis://127.0.0.1:{port}", "nobody listens there"), ("unix://{folder}/no.sock", "its server is not there")],
 )
 def test_why_the_store_is_not_heard_is_said_without_its_place(
     store_settings: StoreSettings, tmp_path: Path, place: str, why: str
