@@ -105,7 +105,7 @@ TARGETS: tuple[Target, ...] = (
     Target(
         "guard",
         "gateway/delivery/itself.py",
-        ("tests/delivery/test_itself.py", "tests/delivery/test_guard.py", "tests/config/test_config_mistakes.py"),
+        tuple(f"tests/delivery/test_{name}.py" for name in ("itself", "guard", "pin")),
     ),
 )
 
