@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -20,6 +21,11 @@ from gateway.store.log import received_ms
 NEIGHBOURS = 99
 GENTLE_PER_S = 500.0
 """Requests a second while lateness is measured: what is measured is the wait for others, not one's own queue."""
+
+TIMEOUT_S = 5
+WARM_UP_S = TIMEOUT_S + 3
+"""The neighbours have failed by the time it counts, as they would have in any life longer than this: those that never
+answer only when their time is up, all in the same second."""
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -68,9 +74,9 @@ def dead_neighbours() -> Iterator[Mapping[str, str]]:
     """The tables of 99 subscribers: half of them refuse connections, half accept and never answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as silent:
         hanging, refusing = silent.getsockname()[1], free_port()
+        table = 'url = "http://127.0.0.1:{}/hooks"\ntimeout = "{}s"'
         yield {
-            f"dead{number}": f'url = "http://127.0.0.1:{(hanging, refusing)[number % 2]}/hooks"\ntimeout = "5s"'
-            for number in range(NEIGHBOURS)
+            f"dead{number}": table.format((hanging, refusing)[number % 2], TIMEOUT_S) for number in range(NEIGHBOURS)
         }
 
 
@@ -99,10 +105,7 @@ def _late_ms(bench: Bench, neighbours: Mapping[str, str] | None) -> tuple[float,
         url = f"http://127.0.0.1:{arrivals.port}/hooks"
         with Gateway(place, role="all", cores=bench.cores, sink_url=url, neighbours=neighbours).ready() as gateway:
             log, around = place / "wrk.log", bench.cores.around
-            # The neighbours have failed by the time it counts, as they would have in any life longer than this.
-            send(
-                gateway.port, bench.warm_up(), window_s=3, connections=8, log=log, cores=around, rate_per_s=GENTLE_PER_S
-            )
+            _warm_up(bench, gateway, log)
             arrivals.late_ms.clear()
             sent = send(
                 gateway.port,
@@ -120,6 +123,18 @@ def _late_ms(bench: Bench, neighbours: Mapping[str, str] | None) -> tuple[float,
             facts = gateway.facts()
     bench.clear(place)
     return statistics.quantiles(arrivals.late_ms, n=100)[98], about(facts)
+
+
+def _warm_up(bench: Bench, gateway: Gateway, log: Path) -> None:
+    send(
+        gateway.port,
+        bench.warm_up(),
+        window_s=WARM_UP_S,
+        connections=8,
+        log=log,
+        cores=bench.cores.around,
+        rate_per_s=GENTLE_PER_S,
+    )
 
 
 def measure_intake(bench: Bench, row: Row) -> Result:
@@ -145,7 +160,7 @@ def _intake(bench: Bench, neighbours: Mapping[str, str] | None) -> tuple[float, 
     place = bench.place("neighbours")
     with Gateway(place, role="all", cores=bench.cores, neighbours=neighbours).ready() as gateway:
         log, around = place / "wrk.log", bench.cores.around
-        send(gateway.port, bench.warm_up(), window_s=3, connections=8, log=log, cores=around, rate_per_s=GENTLE_PER_S)
+        _warm_up(bench, gateway, log)
         sent = send(
             gateway.port, bench.requests(), window_s=bench.window_s, connections=CONNECTIONS, log=log, cores=around
         )
