@@ -113,6 +113,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Take a place, or refuse."""
         super().connection_made(transport)
+        self.clock.give_way()
         place = self.clock.add(self, self.loop)
         self.since_s = self.clock.now_s
         if place is Place.NONE:
@@ -137,6 +138,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
+        self.clock.give_way()
         if self.is_deaf:
             self._throw_away(len(data))
             return

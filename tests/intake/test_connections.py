@@ -10,7 +10,9 @@ import pytest
 from gateway.intake import connections
 from gateway.intake.connections import (
     ENDS_AT_ONCE,
+    GIVES_WAY_EVERY,
     LEAST_SPARE,
+    PAUSE_S,
     STARTS_AT_ONCE,
     Connections,
     Limits,
@@ -44,9 +46,11 @@ class Fake:
         self.ended = False
         self.is_late = False
         self.looks = self.starts = 0
+        self.as_of_s = 0.0
 
-    def look(self, _now_s: float) -> bool:
+    def look(self, now_s: float) -> bool:
         self.looks += 1
+        self.as_of_s = now_s
         return self.is_late
 
     def is_unused(self) -> bool:
@@ -133,7 +137,7 @@ def test_a_defect_with_one_connection_leaves_the_others_their_deadlines() -> Non
 
 
 def test_many_that_are_late_together_are_ended_a_few_at_a_time() -> None:
-    """So that a turn of the event loop stays short; the others follow in the next turns, without waiting."""
+    """So that a turn of the event loop stays short; the others follow after pauses, in which the store has the CPU."""
     loop, made = Loop(), Connections(Limits())
     late = [Fake(1.0) for _ in range(3 * ENDS_AT_ONCE)]
     for each in late:
@@ -142,9 +146,37 @@ def test_many_that_are_late_together_are_ended_a_few_at_a_time() -> None:
     loop.turn(made.look_every_s)
     for turn in (1, 2):
         assert sum(each.looks for each in late) == turn * ENDS_AT_ONCE
-        assert loop.calls[0][0] == 0
-        loop.turn(0.0)
+        assert loop.calls[0][0] == PAUSE_S
+        loop.turn(PAUSE_S)
     assert [each.looks for each in late] == [1] * len(late)
+
+
+def test_a_look_that_takes_long_ends_nobody_too_early() -> None:
+    """Who comes meanwhile is given the time of then; who was there is judged as of its beginning, and no later."""
+    loop, made = Loop(), Connections(Limits())
+    late = [Fake(1.0) for _ in range(3 * ENDS_AT_ONCE)]
+    for each in late:
+        each.is_late = True
+        made.add(each, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    loop.turn(made.look_every_s)
+    began_s = loop.now_s
+    loop.turn(7.0)
+    loop.turn(7.0)
+    assert made.now_s == began_s + 14.0
+    assert {each.as_of_s for each in late} == {began_s}
+    for each in late:
+        each.is_late = False
+    loop.turn(made.look_every_s)  # it was not this process that stood still between two looks
+    assert [each.looks for each in late] == [2] * len(late)
+
+
+def test_the_cpu_is_given_to_who_waits_for_it() -> None:
+    """Once for so many things done for senders: a store on the same CPU need not wait for the end of a burst."""
+    given: list[None] = []
+    made = Connections(Limits(), give_cpu=lambda: given.append(None))
+    for _ in range(3 * GIVES_WAY_EVERY):
+        made.give_way()
+    assert len(given) == 3
 
 
 def test_unfinished_requests_begin_a_few_at_a_time() -> None:
@@ -175,6 +207,8 @@ def test_a_full_house(valkey: StoreServer, tmp_path: Path) -> None:
         contextlib.ExitStack() as kept,
     ):
         edge = gateway.gateway.edge.connections
+        given: list[None] = []
+        edge._give_cpu = lambda: given.append(None)
         for _ in range(40):
             kept.enter_context(gateway.connect())
         body = fresh()
@@ -186,6 +220,7 @@ def test_a_full_house(valkey: StoreServer, tmp_path: Path) -> None:
         for _ in range(16):
             kept.enter_context(gateway.connect()).sendall(PART)
         eventually(lambda: len(edge) == 16)
+        eventually(lambda: len(given) >= (40 + 16 + 16) // GIVES_WAY_EVERY)  # for what is sent, as for connections
         eventually(lambda: not any(each.is_unused() for each in edge._all))
         answer = gateway.post("/in/br", body, signed(body))
         assert (answer.status, answer.problem(), answer.headers["retry-after"]) == (503, "unavailable", "5")

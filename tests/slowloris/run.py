@@ -48,7 +48,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to do."""
 
     connections: int
-    """Of each kind."""
+    """At once: of our own client, a quarter of each kind."""
     alone_s: float = 5.0
     patience_s: float = 40.0
     """How long our own attackers go on, if nobody ends them."""
@@ -126,7 +126,7 @@ def _behind(plan: Plan) -> list[str]:
 
 
 def _own(port: int, plan: Plan) -> list[str]:
-    attack = ["-m", "tests.slowloris.attack", f"{port}", f"{plan.connections}", f"{plan.patience_s}"]
+    attack = ["-m", "tests.slowloris.attack", f"{port}", f"{plan.connections // len(KINDS)}", f"{plan.patience_s}"]
     return [*_behind(plan), sys.executable, *attack]
 
 
@@ -210,7 +210,7 @@ def _judge(phase: Phase, plan: Plan) -> None:
         phase.slow = "slower than the bound"
     if phase.freed_s > FREED_S:
         phase.wrong.append("connections kept")
-    if phase.grown_bytes > GROWTH_BYTES + GROWTH_EACH_BYTES * plan.connections * len(KINDS):
+    if phase.grown_bytes > GROWTH_BYTES + GROWTH_EACH_BYTES * plan.connections:
         phase.wrong.append("memory")
     if any(each.ended < each.opened for each in phase.kept.values()):
         phase.wrong.append("connections never ended")

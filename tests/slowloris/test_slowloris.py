@@ -11,7 +11,7 @@ def test_slow_senders_are_let_go(tmp_path: Path) -> None:
 
     The control: where bodies have all the time in the world, they are found to be kept."""
     limits = 'header_timeout = "500ms"\nbody_timeout = "5m"'
-    done = asyncio.run(run(tmp_path, Plan(connections=30, alone_s=0.5, patience_s=4.0, limits=limits), print))
+    done = asyncio.run(run(tmp_path, Plan(connections=120, alone_s=0.5, patience_s=4.0, limits=limits), print))
     (phase,) = done.phases
     assert (phase.name, phase.refused) == (OWN, 0)
     assert phase.requests > 0
