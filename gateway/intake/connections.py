@@ -33,9 +33,10 @@ PAUSE_S = 0.002
 take, and a store on its CPU waits: three thousand ends made an honest p90 of 1 ms one of 3 to 4 (measured)."""
 
 GIVES_WAY_EVERY = 8
-"""So many new connections and pieces of data for one question to the kernel whether somebody waits for our CPU. It wakes
-the store where its command came from, which is here; while a burst of connections is taken it would wait for the next
-tick, 4 ms, once with the command and once after its fsync (seen with ``perf sched``). To ask costs 0.3 µs."""
+"""So many new connections and pieces of data for one question to the kernel whether somebody waits for our CPU. The
+kernel wakes the store where its command came from, which is here; while a burst of connections is taken it would wait
+for the next tick, 4 ms, once with the command and once after its fsync (seen with ``perf sched``). To ask costs 0.3 µs.
+"""
 
 MOST_BETWEEN_LOOKS_S = 0.5
 SPARE_PART = 0.05
