@@ -1,21 +1,18 @@
 """Wiring, and only wiring: builds every part from the configuration, starts and stops them in order."""
 
 import asyncio
-import contextlib
 import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import structlog
 from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
 
-from adapters.registry import BrokenAdapter, find
-from gateway.config import Config, SourceSettings, SubscriberSettings, Token, load
+from gateway.config import Config, SubscriberSettings, Token, load
 from gateway.config_file.document import read_dotenv
 from gateway.config_file.written import Read, read_written
 from gateway.delivery.dispatcher import Dispatcher
@@ -28,9 +25,10 @@ from gateway.delivery.signing import public_key
 from gateway.delivery.standing import Standings
 from gateway.errors import StoreError
 from gateway.intake.committer import Committer
-from gateway.intake.connections import Connections, Limits, open_files_for
+from gateway.intake.configured import inlets, key_host, limits
+from gateway.intake.connections import Connections
 from gateway.intake.draining import Drainer
-from gateway.intake.endpoint import Endpoint, Inlet
+from gateway.intake.endpoint import Endpoint
 from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
 from gateway.intake.spool import Spool
@@ -113,9 +111,9 @@ class Gateway:
             Committer(each, monotonic=time.monotonic, partition=number, spool=self.spool)
             for number, each in enumerate(intake_logs)
         ]
-        self.key_fetcher = KeyFetcher(monotonic=time.monotonic, **_key_host(dict(os.environ)))
+        self.key_fetcher = KeyFetcher(monotonic=time.monotonic, **key_host(os.environ))
         self.endpoint = Endpoint(
-            _inlets(config, place.workers),
+            inlets(config, workers=place.workers),
             self.committers,
             self.key_fetcher,
             wall_ms=wall_ms,
@@ -124,7 +122,7 @@ class Gateway:
             trusted_proxies=config.gateway.trusted_proxies,
             has_room=lambda: self.spool is not None or self.housekeeping.has_room,
         )
-        self.edge = Edge(Connections(_limits(config)), self.endpoint.noise, self.endpoint.stats.answers)
+        self.edge = Edge(Connections(limits(config.gateway)), self.endpoint.noise, self.endpoint.stats.answers)
         guard = Guard(own=(listen,), public_url=config.gateway.public_url)
         self.itself = guard.itself
         owner = owner_name()
@@ -166,7 +164,7 @@ class Gateway:
         self.reloader = Reloader(
             config,
             read=lambda: load(config.path, os.environ),
-            replace_sources=lambda wanted: self.endpoint.replace(_inlets(wanted, place.workers)),
+            replace_sources=lambda wanted: self.endpoint.replace(inlets(wanted, workers=place.workers)),
             replace_tokens=lambda wanted: self.access.replace(self._tokens(wanted)),
             replace_subscribers=self.roster.use_file,
             tell=self._tell_reload,
@@ -181,7 +179,7 @@ class Gateway:
             roster=self.roster,
             stored=stored,
             read=self._read_written,
-            data_dir=data_dir(config),
+            data_dir=config.data_dir,
             delivers_alone=lambda: all(dispatcher.holds for dispatcher in self.dispatchers),
             public_key=public_key,
         )
@@ -190,7 +188,7 @@ class Gateway:
             sight=self.desk.sight,
             guard=guard,
             read=self._read_written,
-            data_dir=data_dir(config),
+            data_dir=config.data_dir,
             monotonic=time.monotonic,
             random_bytes=secrets.token_bytes,
         )
@@ -202,7 +200,7 @@ class Gateway:
             guard=guard,
             subscribers=lambda: self.config.subscribers,
             read_target=partial(read_target, self._read_written),
-            forget_secret=partial(forget_secret, data_dir(config)),
+            forget_secret=partial(forget_secret, config.data_dir),
             wall_ms=wall_ms,
             monotonic=time.monotonic,
         )
@@ -248,7 +246,7 @@ class Gateway:
 
     @staticmethod
     def _tokens(config: Config) -> tuple[Token, ...]:
-        return tuple(all_tokens(config.gateway.tokens, data_dir(config) / "admin_token"))
+        return tuple(all_tokens(config.gateway.tokens, config.data_dir / "admin_token"))
 
     def _lane(self, keys: Keys, partition_log: PartitionLog, guard: Guard, subscriber: SubscriberSettings) -> Lane:
         store = SubscriberStore(self.store, keys, subscriber.name, partitions=len(self.keys))
@@ -265,7 +263,7 @@ class Gateway:
 
     def _read_written(self, name: str, written: Mapping[str, Any]) -> Read:
         dotenv, _ = read_dotenv(self.config.path.parent)
-        return read_written(name, written, data_dir(self.config), os.environ, dotenv, self.itself)
+        return read_written(name, written, self.config.data_dir, os.environ, dotenv, self.itself)
 
     async def _deliver_to(self, subscribers: Sequence[SubscriberSettings]) -> None:
         await subscribe_all(self.store, self.logs, {each.name: each.start for each in subscribers}, wall_ms())
@@ -447,57 +445,3 @@ class Gateway:
             },
             resources=resources(),
         )
-
-
-def data_dir(config: Config) -> Path:
-    """Where this gateway keeps its own small files: the embedded store's directory, else ``data`` by the file."""
-    return config.store.data_dir or config.path.parent / "data"
-
-
-def _limits(config: Config) -> Limits:
-    settings = config.gateway
-    possible = open_files_for(settings.max_connections)
-    if possible < settings.max_connections:
-        log.warning("gateway.few_files", max_connections=possible, why="the limit of open files allows no more")
-    return Limits(
-        header_timeout_s=settings.header_timeout_s,
-        body_timeout_s=settings.body_timeout_s,
-        idle_timeout_s=settings.idle_timeout_s,
-        max_connections=possible,
-    )
-
-
-def _inlets(config: Config, workers: int) -> dict[str, Inlet]:
-    return {name: _inlet(config, name, source, workers) for name, source in config.sources.items()}
-
-
-def _inlet(config: Config, name: str, settings: SourceSettings, workers: int) -> Inlet:
-    found = find(settings.adapter, config.path.parent)
-    broken = settings.broken or (found.reason if isinstance(found, BrokenAdapter) else "")
-    adapter = None if broken or isinstance(found, BrokenAdapter) else found
-    remembered_s = max(
-        settings.dedupe_window_s,
-        adapter.retry_horizon_s if adapter else 0,
-        settings.retention_s or config.store.retention_s,
-    )
-    return Inlet(
-        source=settings.source,
-        adapter=adapter,
-        broken=broken,
-        seen_ttl_s=int(remembered_s),
-        rate_per_s=settings.rate_per_s / workers if settings.rate_per_s else None,  # each has its share
-    )
-
-
-def _key_host(env: dict[str, str]) -> dict[str, Any]:
-    """For the demo and tests: where a key host's name leads, and whose certificates to trust.
-
-    ``GATEWAY_KEY_HOST_RESOLVE="<host>=<ip>:<port>"`` and ``GATEWAY_KEY_HOST_CA=<file of PEM>``.
-    """
-    found: dict[str, Any] = {}
-    with contextlib.suppress(KeyError, ValueError):
-        host, _, target = env["GATEWAY_KEY_HOST_RESOLVE"].partition("=")
-        ip, _, port = target.rpartition(":")
-        found["resolve"] = {host: (ip, int(port))}
-        found["ca_pem"] = Path(env["GATEWAY_KEY_HOST_CA"]).read_bytes()
-    return found
