@@ -46,7 +46,7 @@ from gateway.operate.gate import Door
 from gateway.operate.health import health_routes
 from gateway.operate.metrics import metrics_routes
 from gateway.operate.processes import Process, resources
-from gateway.operate.refusals import Refused, count_refused
+from gateway.operate.refusals import count_refused
 from gateway.operate.replaying import ReplayDesk, forget_secret, read_target
 from gateway.operate.subscribers import Subscribers
 from gateway.operate.trying import Trial
@@ -246,7 +246,7 @@ class Gateway:
 
     @staticmethod
     def _tokens(config: Config) -> tuple[Token, ...]:
-        return tuple(all_tokens(config.gateway.tokens, config.data_dir / "admin_token"))
+        return all_tokens(config.gateway.tokens, config.data_dir / "admin_token")
 
     def _lane(self, keys: Keys, partition_log: PartitionLog, guard: Guard, subscriber: SubscriberSettings) -> Lane:
         store = SubscriberStore(self.store, keys, subscriber.name, partitions=len(self.keys))
@@ -371,13 +371,6 @@ class Gateway:
         await self.store.close()
         if self.embedded is not None:
             await self.embedded.stop()
-
-    async def reload_quietly(self, who: str) -> None:
-        """Read the file again for somebody who gets no answer: the log has it, mistakes included."""
-        try:
-            await self.reloader.reload(dry_run=False, who=Actor(name=who, role="operate"))
-        except (Refused, StoreError) as error:
-            log.error("operate.reload", who=who, why=str(error))
 
     async def readiness(self) -> dict[str, str]:
         """What keeps a POST from being answered 200, by part; empty when ready."""

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from gateway import problems
 from gateway.config import Config, Token
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, StoreError
 from gateway.operate.changes import Actor, differences
 from gateway.operate.refusals import Refused
 from gateway.problems import Mistake
@@ -109,6 +109,13 @@ class Reloader:
                 told = [f"{each.what} {each.change}" for each in answer.changes]
                 log.info("operate.change", what="reload", who=who.name, changes=told, restart=answer.restart)
             return answer
+
+    async def reload_quietly(self, who: str) -> None:
+        """Reload for somebody who gets no answer: the log has it, mistakes included."""
+        try:
+            await self.reload(dry_run=False, who=Actor(name=who, role="operate"))
+        except (Refused, StoreError) as error:
+            log.error("operate.reload", who=who, why=str(error))
 
 
 def changes(before: Config, after: Config) -> list[Change]:

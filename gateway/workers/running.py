@@ -94,7 +94,7 @@ async def run(
         if not serves or stopping.is_set():  # half of what it changes is not there yet, or no more
             is_to_reload = True
             return
-        task = loop.create_task(gateway.reload_quietly("SIGHUP"))
+        task = loop.create_task(gateway.reloader.reload_quietly("SIGHUP"))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 

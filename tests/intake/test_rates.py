@@ -57,7 +57,7 @@ def test_a_rate(valkey: StoreServer, tmp_path: Path) -> None:
         assert gateway.gateway.committers[0].batches == commits + 5
         assert (gateway.requests("br").received, gateway.gateway.endpoint.stats.limited) == (1, {"br": 1})
         # A reload that changes nothing gives nothing away.
-        gateway.run(gateway.gateway.reload_quietly("test"))
+        gateway.run(gateway.gateway.reloader.reload_quietly("test"))
         assert send("br")[0] == 429
 
 

@@ -78,7 +78,7 @@ def test_replays_dead_letters_and_reloads_are_told(tmp_path: Path) -> None:
                 toml.write_text(toml.read_text().replace('timeout = "3s"', 'timeout = "4s"'))
                 await at.operator.post("/api/reload", json={"dry_run": dry_run})
             (tmp_path / ".env").write_text((tmp_path / ".env").read_text().replace(WHSEC, "whsec_" + "B" * 32))
-            await at.gateway.reload_quietly("SIGHUP")
+            await at.gateway.reloader.reload_quietly("SIGHUP")
             rpl = answer.json()["replay"]["id"]
             await at.operator.post(f"/api/replays/{rpl}/cancel")
             found = [each for each in reversed(await listed(at.operator)) if each["what"] != "replay.cancel"]
