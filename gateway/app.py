@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-import structlog
 from litestar import Litestar, asgi
 from litestar.types import Receive, Scope, Send
 
@@ -23,7 +22,6 @@ from gateway.delivery.roster import Roster
 from gateway.delivery.sharing import Sharing
 from gateway.delivery.signing import public_key
 from gateway.delivery.standing import Standings
-from gateway.errors import StoreError
 from gateway.intake.committer import Committer
 from gateway.intake.configured import inlets, key_host, limits
 from gateway.intake.connections import Connections
@@ -32,7 +30,6 @@ from gateway.intake.endpoint import Endpoint
 from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
 from gateway.intake.spool import Spool
-from gateway.intake.spool_folder import BEING_WRITTEN, FolderView, read_folder
 from gateway.intake.wire import Edge
 from gateway.opening import Opening
 from gateway.operate.access import Access, all_tokens
@@ -45,10 +42,11 @@ from gateway.operate.desk import Desk
 from gateway.operate.gate import Door
 from gateway.operate.health import health_routes
 from gateway.operate.metrics import metrics_routes
-from gateway.operate.processes import Process, resources
+from gateway.operate.processes import Process
 from gateway.operate.refusals import count_refused
 from gateway.operate.replaying import ReplayDesk, forget_secret, read_target
 from gateway.operate.subscribers import Subscribers
+from gateway.operate.this_process import ThisProcess
 from gateway.operate.trying import Trial
 from gateway.reloading import Reloaded, Reloader
 from gateway.store.connection import Store
@@ -65,9 +63,6 @@ from gateway.store.subscribing import subscribe_all
 from gateway.store.visits import VisitBook
 from gateway.workers.everywhere import Everywhere, ask_what_they_know
 from gateway.workers.exchange import ALONE, Exchange, Place
-from schemas.timestamps import format_ms
-
-log = structlog.get_logger("gateway")
 
 Role = Literal["all", "intake", "delivery"]
 
@@ -140,16 +135,26 @@ class Gateway:
             for keys, each in zip(self.keys, self.logs, strict=True)
         ]
         self.sharing = Sharing(Deliverers(self.store, self.keys, owner), self.dispatchers)
+        self.here = ThisProcess(
+            worker=place.worker,
+            sight=lambda: self.desk.sight,
+            store=self.store,
+            housekeeping=self.housekeeping,
+            spool=self.spool,
+            stats=self.endpoint.stats,
+            connections=self.edge.connections,
+            dispatchers=self.dispatchers,
+        )
         self.desk = Desk(
             config=config,
             store=self.store,
             keys=self.keys,
             logs=self.logs,
             wall_ms=wall_ms,
-            here=self.knows,
-            away=self.away,
-            takes=lambda: self.spool.takes if self.spool is not None else None,
-            spooled=self._spooled,
+            here=self.here.knows,
+            away=self.here.away,
+            takes=self.here.takes,
+            spooled=self.here.spooled,
             others=self._others,
         )
         self.access = Access(
@@ -293,7 +298,7 @@ class Gateway:
             *alerts_api.routes(self.alerts),
         ]
         routes: list[Any] = [
-            *health_routes(self.readiness, self.takes_over),
+            *health_routes(self.here.readiness, lambda: bool(self.here.takes())),
             *api_routes(self.desk, self.door, more),
             *metrics_routes(self.desk, self.door),
             *page_routes(self.desk, self.door, self.replays),
@@ -372,69 +377,12 @@ class Gateway:
         if self.embedded is not None:
             await self.embedded.stop()
 
-    async def readiness(self) -> dict[str, str]:
-        """What keeps a POST from being answered 200, by part; empty when ready."""
-        degraded: dict[str, str] = {}
-        if self.spool is not None and self.spool.away_since_ms is not None:
-            degraded["store"] = self.spool.away_why
-        else:
-            try:
-                await self.store.ping()
-            except StoreError as error:  # away, or no longer durable
-                degraded["store"] = str(error)
-        if not self.housekeeping.has_room:
-            degraded["memory"] = "the store has used 85 % of its maxmemory"
-        for name, source in self.config.sources.items():
-            if source.broken:
-                degraded[f"sources.{name}"] = source.broken
-        return degraded
-
-    def away(self) -> str:
-        """Since when and why the store is not used, and the spool is; empty if it is used."""
-        if self.spool is None or self.spool.away_since_ms is None:
-            return ""
-        return f" since {format_ms(self.spool.away_since_ms)} ({self.spool.away_why})"
-
-    def takes_over(self) -> bool:
-        """Whether a POST is answered 200 although the store cannot take it."""
-        return self.spool is not None and self.spool.takes
-
-    async def _spooled(self, recount: bool = False, held_only: bool = False) -> FolderView:
-        """What lies in the spool's folder, of whatever process."""
-        folder = self.config.store.spool
-        if folder is None:
-            view = FolderView()
-        else:
-            view = await asyncio.to_thread(read_folder, folder, recount=recount, held_only=held_only)
-        if self.spool is not None and self.spool.broken:
-            view.unreadable[BEING_WRITTEN] = self.spool.broken
-        return view
-
     async def _others(self) -> tuple[list[Process], list[int]]:
         return await ask_what_they_know(self.exchange) if self.exchange else ([], [])
 
     async def _tell_what_it_knows(self, _given: Any) -> Process:
-        return self.knows()
+        return self.here.knows()
 
     async def _reload_as_told(self, given: Any) -> Reloaded:
         assert isinstance(self.everywhere, Everywhere)
         return await self.everywhere.reload_here(given)
-
-    def knows(self) -> Process:
-        """What only this process knows."""
-        stats = self.endpoint.stats
-        return Process(
-            pid=os.getpid(),
-            worker=self.place.worker,
-            answers=stats.answers,
-            received_bytes=stats.bytes,
-            limited=stats.limited,
-            connections=len(self.edge.connections),
-            refused_connections=self.edge.connections.refused,
-            refused_changes=self.desk.sight.refused_changes,
-            lanes={
-                name: [known for each in self.dispatchers if (known := each.lane_status(name)) is not None]
-                for name in self.config.subscribers
-            },
-            resources=resources(),
-        )

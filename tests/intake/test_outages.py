@@ -126,10 +126,10 @@ def test_a_store_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyP
         events = len(gateway.names())
         assert send(gateway, fresh()) == 503
         assert len(gateway.names()) == events
-        assert gateway.run(gateway.gateway.readiness())["memory"]
+        assert gateway.run(gateway.gateway.here.readiness())["memory"]
         server.ask("CONFIG", "SET", "maxmemory", used * 2)
         eventually(lambda: send(gateway, fresh()) == 200)
-        assert gateway.run(gateway.gateway.readiness()) == {}
+        assert gateway.run(gateway.gateway.here.readiness()) == {}
 
 
 def test_a_store_that_became_careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +143,6 @@ def test_a_store_that_became_careless(tmp_path: Path, monkeypatch: pytest.Monkey
         events = server.ask("XLEN", "{0}:log")
         assert send(gateway, fresh()) == 503
         assert server.ask("XLEN", "{0}:log") == events
-        assert "appendfsync always" in gateway.run(gateway.gateway.readiness())["store"]
+        assert "appendfsync always" in gateway.run(gateway.gateway.here.readiness())["store"]
         server.ask("CONFIG", "SET", "appendfsync", "always")
         eventually(lambda: send(gateway, fresh()) == 200)
