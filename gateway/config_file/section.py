@@ -6,7 +6,7 @@ A mistake never stops the reading: the key counts as its default and the next on
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,7 @@ from adapters.registry import names
 from gateway.config import NOT_YET, Origin
 from gateway.config_file.lines import KeyPath, Lines
 from gateway.config_file.references import References, is_reference
-from gateway.config_file.values import Wrong, did_you_mean
+from gateway.config_file.values import Wrong, did_you_mean, nearest
 from gateway.delivery.itself import Itself
 
 T = TypeVar("T")
@@ -42,6 +42,14 @@ class Mistake(msgspec.Struct, frozen=True):
 
     path: KeyPath
     words: str
+
+
+class Lack(msgspec.Struct, frozen=True):
+    """What a table does not have, and any one of some keys would give it."""
+
+    keys: Collection[str]
+    what: str
+    write: str
 
 
 class Reading:
@@ -80,6 +88,7 @@ class Section:
     def __init__(self, reading: Reading, path: KeyPath, table: object) -> None:
         self.reading, self.path = reading, path
         self._known: list[str] = []
+        self._lacks: list[Lack] = []
         self._is_table = True
         if not isinstance(table, dict):
             self.problem((), "is not a table", f"[{dotted(path)}] on a line of its own, and its keys below")
@@ -99,9 +108,14 @@ class Section:
 
     def read_required(self, key: Key[T], write: str) -> T | None:
         """The value of a key without which the table means nothing; ``None``, with a problem noted, if it fails."""
-        if key.name not in self.table and self._is_table:
-            self.problem((), f"lacks {key.name}", write)
+        if key.name not in self.table:
+            self.lack([key.name], f"lacks {key.name}", write)
         return self.read_optional(key)
+
+    def lack(self, keys: Collection[str], what: str, write: str) -> None:
+        """None of ``keys`` is written, and one must be: ``finish`` says so, unless one stands there misspelt."""
+        if self._is_table:
+            self._lacks.append(Lack(keys, what, write))
 
     def read_optional(self, key: Key[T]) -> T | None:
         """The value of a key, the default or ``None`` where it is not written; ``None`` where it is wrong."""
@@ -122,17 +136,24 @@ class Section:
         self._note_origin(key, value, written=written)
         return parsed
 
-    def forget_unknown(self) -> None:
-        """Keys that nobody can judge, because the adapter that would know them is broken."""
-        self._known.extend(self.table)
+    def finish(self, also_known: str = "", *, unjudged: Collection[str] | None = None) -> None:
+        """Every key that nobody read is a mistake, and so is what is still lacking; one mistake where they are one.
 
-    def finish(self, also_known: str = "") -> None:
-        """Every key that nobody read is a mistake. ``also_known`` says who knows which keys, for the message."""
-        for name in self.table:
-            if name not in self._known:
-                hint = did_you_mean(name, self._known)
-                keys = ", ".join(sorted(set(self._known)))
-                self.problem((name,), f"is not a key that is known{also_known or ' here'}{hint}", f"one of {keys}")
+        ``also_known`` says who knows which keys, for the message. ``unjudged``: it cannot be told who that is, so that
+        a key nobody read is only a mistake where it is nearer to one that is lacking than to these.
+        """
+        known = {*self._known, *(unjudged or ())}
+        for name in [name for name in self.table if name not in known]:
+            meant = nearest(name, known - self.table.keys())
+            found = [lack for lack in self._lacks if meant in lack.keys]
+            what = f"is not a key that is known{also_known or ' here'}"
+            if meant and found:
+                self._lacks = [lack for lack in self._lacks if lack not in found]
+                self.problem((name,), f"{what} (did you mean {meant}?)", meant)
+            elif unjudged is None:
+                self.problem((name,), what + did_you_mean(name, known), f"one of {', '.join(sorted(known))}")
+        for lack in self._lacks:
+            self.problem((), lack.what, lack.write)
 
     def _note_origin(self, key: Key[Any], value: Any, *, written: bool) -> None:
         path = (*self.path, key.name)

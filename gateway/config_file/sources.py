@@ -68,12 +68,7 @@ def read_source(section: Section, name: str) -> SourceSettings | None:
     reference = section.read_required(
         Key("adapter", lambda value: _reference(value, known)), f"adapter = and one of {one_of(known)}"
     )
-    if reference is None:
-        return None
-    if reference.endswith(".py") and not (section.reading.base / reference).is_file():
-        section.problem(("adapter",), f'= "{reference}" is not there', "a path relative to this file, or a name")
-        return None
-    found = find(reference, section.reading.base)
+    found = None if reference is None else _found(section, reference)
     retry_horizon_ms = found.retry_horizon_s * SECOND_MS if isinstance(found, Adapter) else 0
     window = Key("dedupe_window", duration(SECOND_MS, 365 * DAY_MS), show_ms(max(_DEFAULT_WINDOW_MS, retry_horizon_ms)))
     window_s = section.read(window)
@@ -87,8 +82,11 @@ def read_source(section: Section, name: str) -> SourceSettings | None:
     retention_s = section.read_optional(RETENTION)
     expect_every_s = section.read_optional(EXPECT_EVERY)
     unauthenticated = section.read(UNAUTHENTICATED)
+    if not isinstance(found, Adapter):
+        section.finish(unjudged={*_FIELDS, "path_token"})
+    if reference is None or found is None:
+        return None
     if isinstance(found, BrokenAdapter):
-        section.forget_unknown()
         source = Source(name=name, unauthenticated=unauthenticated)
     else:
         source = _source(section, name, found, unauthenticated=unauthenticated)
@@ -103,6 +101,14 @@ def read_source(section: Section, name: str) -> SourceSettings | None:
         broken=found.reason if isinstance(found, BrokenAdapter) else None,
         path_token_reference=token_reference if isinstance(token_reference, str) else None,
     )
+
+
+def _found(section: Section, reference: str) -> Adapter | BrokenAdapter | None:
+    """The adapter; ``None``, with a problem noted, if the file that is named is not there."""
+    if reference.endswith(".py") and not (section.reading.base / reference).is_file():
+        section.problem(("adapter",), f'= "{reference}" is not there', "a path relative to this file, or a name")
+        return None
+    return find(reference, section.reading.base)
 
 
 def _source(section: Section, name: str, adapter: Adapter, *, unauthenticated: bool) -> Source:
@@ -122,8 +128,8 @@ def _source(section: Section, name: str, adapter: Adapter, *, unauthenticated: b
             fields[setting.name] = value
         else:
             options[setting.name] = value
-    section.finish(f" to the adapter {adapter.name}")
     _check_proof(section, adapter, unauthenticated=unauthenticated)
+    section.finish(f" to the adapter {adapter.name}")
     return Source(name=name, unauthenticated=unauthenticated, options=options, **fields)
 
 
@@ -140,11 +146,12 @@ def _check_proof(section: Section, adapter: Adapter, *, unauthenticated: bool) -
         return
     missing = [setting for setting in adapter.settings if setting.required and setting.name not in section.table]
     for setting in missing:
-        section.problem((), f"lacks {setting.name}, which {adapter.name} needs: {setting.doc}", setting.example)
+        what = f"lacks {setting.name}, which {adapter.name} needs: {setting.doc}"
+        section.lack([setting.name], what, setting.example)
     if not written and not any(setting in missing for setting in proofs):
         examples = ", or ".join(setting.example for setting in proofs)
-        section.problem(
-            (),
+        section.lack(
+            [setting.name for setting in proofs],
             f"has no proof, so whoever learns its URL could send events in the name of {adapter.name}",
             f"{examples}; or unauthenticated = true, if that is really meant",
         )

@@ -207,12 +207,18 @@ def list_of(item: Parse[T], *, least: int = 0, most: int = 1_000) -> Parse[tuple
     return parse
 
 
-def did_you_mean(given: object, known: Iterable[str]) -> str:
-    """`` (did you mean …?)``, or nothing if nothing is near."""
+def nearest(given: object, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that was most likely meant, if any is near."""
     import difflib  # only needed once something is wrong
 
     near = difflib.get_close_matches(given, sorted(known), n=1) if isinstance(given, str) else []
-    return f" (did you mean {near[0]}?)" if near else ""
+    return near[0] if near else None
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """`` (did you mean …?)``, or nothing if nothing is near."""
+    near = nearest(given, known)
+    return f" (did you mean {near}?)" if near else ""
 
 
 def one_of(choices: Iterable[str]) -> str:

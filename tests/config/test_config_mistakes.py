@@ -93,6 +93,9 @@ MISTAKES = {
         "not a key that is known to the adapter",
     ),
     "unknown adapter": ('[sources.br]\nadapter = "enviai"\n', 2, "did you mean enviaai?"),
+    "misspelt adapter": ('[sources.br]\nadaptr = "enviaai"\nheader = "x"\nrat = "1/s"\n', 2, "did you mean adapter?"),
+    "misspelt setting that is needed": (FLEXENGAGE + 'acounts = ["a"]\n', 3, "did you mean accounts?"),
+    "misspelt proof": (CHAT + 'secrts = ["env:S"]\n', 3, "did you mean secrets?"),
     "no adapter": ('[sources.br]\nsecrets = ["env:S"]\n', 1, "lacks adapter"),
     "adapter's file is missing": ('[sources.br]\nadapter = "no/such.py"\n', 2, "is not there"),
     "bad source name": ('[sources.BR]\nadapter = "enviaai"\nsecrets = ["env:S"]\n', 1, "cannot stand in a URL"),
@@ -212,6 +215,10 @@ MISTAKES = {
     ),
     "tokens that are none": ("[gateway]\ntokens = 1\n", 2, "[[gateway.tokens]]"),
     # where deliveries may go
+    "misspelt url": (SUBSCRIBER.replace("url", "ulr"), 2, "ulr is not a key that is known here (did you mean url?)"),
+    "misspelt secrets": (SUBSCRIBER.replace("secrets", "secret"), 3, "(did you mean secrets?); write secrets"),
+    "misspelt role": (TOKEN.replace("role", "rol"), 3, "did you mean role?"),
+    "key of an adapter that nobody named": ('[sources.br]\nheader = "x"\n', 1, "lacks adapter"),
     "no url": ('[subscribers.crm]\nsecrets = ["env:W"]\n', 1, "lacks url"),
     "no subscriber secrets": ('[subscribers.crm]\nurl = "https://a/"\n', 1, 'secrets = ["env:CRM_SECRET"]'),
     "url without scheme": (SUBSCRIBER.replace("https://", ""), 2, "is not a URL"),
@@ -350,6 +357,16 @@ def test_all_mistakes_come_at_once_and_in_order(tmp_path: Path) -> None:
     )
     lines = [int(problem.split(":")[1]) for problem in problems_of(toml, tmp_path)]
     assert lines == [2, 3, 5, 6, 9, 10, 10, 11]
+
+
+def test_a_misspelt_key_stands_for_one_that_is_lacking_and_no_more(tmp_path: Path) -> None:
+    """Each key that is lacking is told, as misspelt or as lacking; a source without an adapter tells its other keys."""
+    found = problems_of('[subscribers.crm]\nulr = "https://a/"\nurll = "https://b/"\n', tmp_path)
+    wanted = ("lacks secrets", "mean url?); write url", "write one of")
+    assert [words for words, told in zip(wanted, found, strict=True) if words not in told] == []
+    found = problems_of('[sources.br]\nadaptr = "enviaai"\nrate = "often"\n', tmp_path)
+    assert len(found) == 2
+    assert "rate" in found[1]
 
 
 INLINE = "hunter2-is-not-a-reference"
