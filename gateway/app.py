@@ -1,4 +1,4 @@
-"""Wiring, and only wiring: builds every part from the configuration, starts and stops them in order."""
+"""Wiring, and only wiring: builds every part from the configuration. ``start_stop.py`` starts and stops them."""
 
 import asyncio
 import os
@@ -31,7 +31,6 @@ from gateway.intake.keys import KeyFetcher
 from gateway.intake.shortcut import shortcut
 from gateway.intake.spool import Spool
 from gateway.intake.wire import Edge
-from gateway.opening import Opening
 from gateway.operate.access import Access, all_tokens
 from gateway.operate.alerts import Alerts
 from gateway.operate.api import alerts as alerts_api
@@ -49,14 +48,14 @@ from gateway.operate.subscribers import Subscribers
 from gateway.operate.this_process import ThisProcess
 from gateway.operate.trying import Trial
 from gateway.reloading import Reloaded, Reloader
+from gateway.start_stop import StartStop
 from gateway.store.connection import Store
 from gateway.store.deliverers import Deliverers
-from gateway.store.embedded import EmbeddedStore, refuse_half_restored, socket_path
+from gateway.store.embedded import EmbeddedStore, socket_path
 from gateway.store.housekeeping import Housekeeping
 from gateway.store.layout import Keys, tags
 from gateway.store.lease import Lease, owner_name
 from gateway.store.log import PartitionLog
-from gateway.store.opening import PATIENCE_S, open_store
 from gateway.store.parked import SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
 from gateway.store.subscribing import subscribe_all
@@ -84,7 +83,6 @@ class Gateway:
         self.role: Role = role
         settings = config.store
         self.place = place
-        self.embedded = EmbeddedStore(settings) if settings.data_dir and not place.folder else None
         url = f"unix://{socket_path(settings.data_dir)}" if settings.data_dir else settings.url
         self.store = Store(settings, url)
         # Its own connections, so that no crowd of deliveries or questions can keep a request waiting.
@@ -101,7 +99,6 @@ class Gateway:
         )
         intake_logs = [PartitionLog(self.intake_store, keys) for keys in self.keys]
         self.spool = self._spool(intake_logs) if settings.spool and role != "delivery" else None
-        self.drainer = self._drainer(self.spool, intake_logs) if self.spool else None
         self.committers = [
             Committer(each, monotonic=time.monotonic, partition=number, spool=self.spool)
             for number, each in enumerate(intake_logs)
@@ -217,11 +214,26 @@ class Gateway:
             monotonic=time.monotonic,
             nonce=lambda: secrets.token_hex(16),
         )
-        self.opening = Opening(
-            launch=self.embedded.start if self.embedded else None,
-            steps=[self._open_store, self._keep_house, self.roster.start, self._deliver],
+        self._start_stop = StartStop(
+            settings,
+            takes_requests=role != "delivery",
+            delivers=role != "intake",
+            embedded=EmbeddedStore(settings) if settings.data_dir and not place.folder else None,
+            store=self.store,
+            intake_store=self.intake_store,
+            keys=self.keys,
+            housekeeping=self.housekeeping,
+            exchange=self.exchange,
+            roster=self.roster,
+            spool=self.spool,
+            drainer=self._drainer(self.spool, intake_logs) if self.spool else None,
+            committers=self.committers,
+            key_fetcher=self.key_fetcher,
+            sharing=self.sharing,
+            dispatchers=self.dispatchers,
+            replayer=self.replayer,
+            alerts=self.alerts,
         )
-        self._handing_over: list[asyncio.Task[None]] = []
         self.app = self._app()
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
@@ -314,68 +326,16 @@ class Gateway:
         )
 
     async def start(self) -> None:
-        """Start the store, check it, then take requests and deliver; with a spool, requests do not wait for the store.
-
-        Raises ``NotDurable``, ``StoreMismatch``, ``StoreUnavailable``.
-        """
-        if self.config.store.data_dir is not None:
-            refuse_half_restored(self.config.store.data_dir)
-        if self.exchange is not None:
-            await self.exchange.start()
-        if self.spool is None or self.drainer is None:
-            await self.opening.now()
-        else:
-            await self.spool.open()
-            await self.drainer.start()
-            await self.opening.soon(self.spool.lost)
-        if self.role != "intake":
-            self.alerts.start()  # also while the store is still to come: that it does not is an alert
-        if self.role != "delivery":
-            for committer in self.committers:
-                committer.start()
-
-    async def _open_store(self) -> None:
-        await open_store(self.store, self.keys, patience_s=PATIENCE_S if self.config.store.data_dir else 0)
-
-    async def _keep_house(self) -> None:
-        await self.housekeeping.start(self.config.store)
-
-    async def _deliver(self) -> None:
-        if self.role != "intake":
-            await self.sharing.start()
-            for dispatcher in self.dispatchers:
-                dispatcher.start()
-            self.replayer.start()
-        if self.spool is not None:
-            self.spool.opened()
+        """Start all parts, as ``StartStop.start`` does; it raises the same."""
+        await self._start_stop.start()
 
     def hand_over(self) -> None:
         """Begin to stop delivering, while requests are still answered; ``stop`` waits for it."""
-        if self.role != "intake":
-            stops = [self.sharing.stop(), self.replayer.stop(), *[dispatcher.stop() for dispatcher in self.dispatchers]]
-            self._handing_over += [asyncio.create_task(each, name="hand over") for each in stops]
+        self._start_stop.hand_over()
 
     async def stop(self) -> None:
-        """Stop in the order of a webhook's way: what is accepted is committed, what is on the wire is settled."""
-        await self.opening.stop()
-        await self.roster.stop()
-        if self.exchange is not None:
-            await self.exchange.stop()
-        if self.role != "delivery":
-            await asyncio.gather(*[committer.close() for committer in self.committers])
-        if self.spool is not None and self.drainer is not None:
-            await self.drainer.stop()
-            await self.spool.close()
-        if self.role != "intake":
-            await self.alerts.stop()
-            self.hand_over()
-            await asyncio.gather(*self._handing_over)
-        await self.housekeeping.stop()
-        await self.key_fetcher.close()
-        await self.intake_store.close()
-        await self.store.close()
-        if self.embedded is not None:
-            await self.embedded.stop()
+        """Stop all parts, whether they were started or not."""
+        await self._start_stop.stop()
 
     async def _others(self) -> tuple[list[Process], list[int]]:
         return await ask_what_they_know(self.exchange) if self.exchange else ([], [])
