@@ -8,9 +8,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from litestar import Litestar, asgi
-from litestar.types import Receive, Scope, Send
-
 from gateway.config import Config, SubscriberSettings, Token, load
 from gateway.config_file.document import read_dotenv
 from gateway.config_file.written import Read, read_written
@@ -33,21 +30,16 @@ from gateway.intake.spool import Spool
 from gateway.intake.wire import Edge
 from gateway.operate.access import Access, all_tokens
 from gateway.operate.alerts import Alerts
-from gateway.operate.api import alerts as alerts_api
-from gateway.operate.api import api_routes, exception_handlers, openapi_config, reload, replays, subscribers
 from gateway.operate.changes import Actor, change_of, tell
-from gateway.operate.dashboard import page_routes
 from gateway.operate.desk import Desk
 from gateway.operate.gate import Door
-from gateway.operate.health import health_routes
-from gateway.operate.metrics import metrics_routes
 from gateway.operate.processes import Process
-from gateway.operate.refusals import count_refused
 from gateway.operate.replaying import ReplayDesk, forget_secret, read_target
 from gateway.operate.subscribers import Subscribers
 from gateway.operate.this_process import ThisProcess
 from gateway.operate.trying import Trial
 from gateway.reloading import Reloaded, Reloader
+from gateway.routes import make_app
 from gateway.start_stop import StartStop
 from gateway.store.connection import Store
 from gateway.store.deliverers import Deliverers
@@ -185,8 +177,8 @@ class Gateway:
             delivers_alone=lambda: all(dispatcher.holds for dispatcher in self.dispatchers),
             public_key=public_key,
         )
-        self.trial = Trial(guard, wall_ms=wall_ms, monotonic=time.monotonic, nonce=lambda: secrets.token_hex(16))
-        self.replays = ReplayDesk(
+        trial = Trial(guard, wall_ms=wall_ms, monotonic=time.monotonic, nonce=lambda: secrets.token_hex(16))
+        replay_desk = ReplayDesk(
             sight=self.desk.sight,
             guard=guard,
             read=self._read_written,
@@ -234,7 +226,17 @@ class Gateway:
             replayer=self.replayer,
             alerts=self.alerts,
         )
-        self.app = self._app()
+        self.app = make_app(
+            endpoint=None if role == "delivery" else self.endpoint,
+            here=self.here,
+            door=self.door,
+            desk=self.desk,
+            subscribers_desk=self.subscribers,
+            trial=trial,
+            reloader=self.everywhere,
+            replay_desk=replay_desk,
+            alerts=self.alerts,
+        )
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
 
@@ -293,37 +295,6 @@ class Gateway:
     async def _tell_reload(self, who: Actor, before: dict[str, Any], after: dict[str, Any]) -> None:
         sight = self.desk.sight
         await tell(sight, change_of(sight, who, "reload", before=before, after=after))
-
-    def _app(self) -> Litestar:
-        endpoint = self.endpoint
-
-        # A mount, because an ASGI handler takes no path parameters; it also matches /inx, so the endpoint parses the
-        # raw path itself, strictly.
-        @asgi("/in", is_mount=True, copy_scope=False)
-        async def intake(scope: Scope, receive: Receive, send: Send) -> None:
-            await endpoint(scope, receive, send)
-
-        more = [
-            *subscribers.routes(self.subscribers, self.trial),
-            *reload.routes(self.everywhere),
-            *replays.routes(self.replays),
-            *alerts_api.routes(self.alerts),
-        ]
-        routes: list[Any] = [
-            *health_routes(self.here.readiness, lambda: bool(self.here.takes())),
-            *api_routes(self.desk, self.door, more),
-            *metrics_routes(self.desk, self.door),
-            *page_routes(self.desk, self.door, self.replays),
-        ]
-        if self.role != "delivery":
-            routes.append(intake)
-        return Litestar(
-            routes,
-            openapi_config=openapi_config(self.door),
-            exception_handlers=exception_handlers(),
-            after_exception=[count_refused(self.desk.sight.refused_changes)],
-            logging_config=None,  # wide_log.py does it; Litestar's own would start a thread
-        )
 
     async def start(self) -> None:
         """Start all parts, as ``StartStop.start`` does; it raises the same."""
