@@ -38,8 +38,8 @@ not proven                            counted, and a sample of the bytes in ``{n
 
 ``operate/`` answers questions about all this (API, page, metrics, audit), ``cli/`` is the command, ``simulator/`` plays
 providers and a subscriber, ``config.py`` has the settings and ``config_file/`` reads them, ``app.py`` wires everything
-and decides nothing. ``workers/`` is how it runs: as one process, or as several on one socket, with a parent that starts
-them.
+and decides nothing; ``start_stop.py`` starts and stops what it has wired, ``routes.py`` lists what it answers over
+HTTP. ``workers/`` is how it runs: as one process, or as several on one socket, with a parent that starts them.
 
 Words: provider, adapter, source, request, event, log, subscriber, delivery (event × subscriber), attempt, parked, held,
 pending, dead letter, discarded, filtered, quarantine, rejected, ignored, spooled. No synonyms.

@@ -20,7 +20,7 @@ from gateway.delivery.sharing import Sharing
 from gateway.delivery.signing import public_key
 from gateway.delivery.standing import Standings
 from gateway.intake.committer import Committer
-from gateway.intake.configured import inlets, key_host, limits
+from gateway.intake.configured import inlets, key_host, limits, make_spool
 from gateway.intake.connections import Connections
 from gateway.intake.draining import Drainer
 from gateway.intake.endpoint import Endpoint
@@ -38,7 +38,7 @@ from gateway.operate.replaying import ReplayDesk, forget_secret, read_target
 from gateway.operate.subscribers import Subscribers
 from gateway.operate.this_process import ThisProcess
 from gateway.operate.trying import Trial
-from gateway.reloading import Reloaded, Reloader
+from gateway.reloading import Reloader
 from gateway.routes import make_app
 from gateway.start_stop import StartStop
 from gateway.store.connection import Store
@@ -52,7 +52,7 @@ from gateway.store.parked import SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
 from gateway.store.subscribing import subscribe_all
 from gateway.store.visits import VisitBook
-from gateway.workers.everywhere import Everywhere, ask_what_they_know
+from gateway.workers.everywhere import Everywhere, answers, ask_what_they_know
 from gateway.workers.exchange import ALONE, Exchange, Place
 
 Role = Literal["all", "intake", "delivery"]
@@ -74,7 +74,6 @@ class Gateway:
         self.config = config
         self.role: Role = role
         settings = config.store
-        self.place = place
         url = f"unix://{socket_path(settings.data_dir)}" if settings.data_dir else settings.url
         self.store = Store(settings, url)
         # Its own connections, so that no crowd of deliveries or questions can keep a request waiting.
@@ -90,7 +89,15 @@ class Gateway:
             delivers=role != "intake",
         )
         intake_logs = [PartitionLog(self.intake_store, keys) for keys in self.keys]
-        self.spool = self._spool(intake_logs) if settings.spool and role != "delivery" else None
+        self.spool: Spool | None = None
+        if role != "delivery":
+            self.spool = make_spool(
+                settings,
+                intake_logs,
+                make_name=lambda: f"{wall_ms()}-{secrets.token_hex(8)}",
+                wall_ms=wall_ms,
+                has_room=self._has_room,
+            )
         self.committers = [
             Committer(each, monotonic=time.monotonic, partition=number, spool=self.spool)
             for number, each in enumerate(intake_logs)
@@ -104,7 +111,7 @@ class Gateway:
             monotonic=time.monotonic,
             max_body_bytes=config.gateway.max_body_bytes,
             trusted_proxies=config.gateway.trusted_proxies,
-            has_room=lambda: self.spool is not None or self.housekeeping.has_room,
+            has_room=lambda: self.spool is not None or self._has_room(),
         )
         self.edge = Edge(Connections(limits(config.gateway)), self.endpoint.noise, self.endpoint.stats.answers)
         guard = Guard(own=(listen,), public_url=config.gateway.public_url)
@@ -166,7 +173,7 @@ class Gateway:
         self.exchange: Exchange | None = None
         self.everywhere: Reloader | Everywhere = self.reloader
         if place.folder is not None:
-            self.exchange = Exchange(place, {"knows": self._tell_what_it_knows, "reload": self._reload_as_told})
+            self.exchange = Exchange(place, answers(self.reloader, self.here.knows))
             self.everywhere = Everywhere(self.reloader, self.exchange, place.worker)
         self.subscribers = Subscribers(
             sight=self.desk.sight,
@@ -206,6 +213,11 @@ class Gateway:
             monotonic=time.monotonic,
             nonce=lambda: secrets.token_hex(16),
         )
+        drainer = None
+        if self.spool is not None:
+            drainer = Drainer(
+                self.spool, intake_logs, has_room=self._has_room, wall_ms=wall_ms, monotonic=time.monotonic
+            )
         self._start_stop = StartStop(
             settings,
             takes_requests=role != "delivery",
@@ -218,7 +230,7 @@ class Gateway:
             exchange=self.exchange,
             roster=self.roster,
             spool=self.spool,
-            drainer=self._drainer(self.spool, intake_logs) if self.spool else None,
+            drainer=drainer,
             committers=self.committers,
             key_fetcher=self.key_fetcher,
             sharing=self.sharing,
@@ -240,28 +252,8 @@ class Gateway:
         self.asgi: Any = self.app if role == "delivery" else shortcut(self.endpoint, self.app)
         """What the server calls: the app, with the intake a few steps nearer to the socket."""
 
-    def _spool(self, logs: Sequence[PartitionLog]) -> Spool:
-        settings = self.config.store
-        assert settings.spool is not None
-
-        def renew() -> None:
-            for each in logs:
-                each.renew()
-
-        return Spool(
-            settings.spool,
-            limit_bytes=settings.spool_bytes,
-            partitions=settings.partitions,
-            make_name=lambda: f"{wall_ms()}-{secrets.token_hex(8)}",
-            wall_ms=wall_ms,
-            has_room=lambda: self.housekeeping.has_room,
-            replaced=renew,
-        )
-
-    def _drainer(self, spool: Spool, logs: Sequence[PartitionLog]) -> Drainer:
-        return Drainer(
-            spool, logs, has_room=lambda: self.housekeeping.has_room, wall_ms=wall_ms, monotonic=time.monotonic
-        )
+    def _has_room(self) -> bool:
+        return self.housekeeping.has_room
 
     @staticmethod
     def _tokens(config: Config) -> tuple[Token, ...]:
@@ -296,6 +288,9 @@ class Gateway:
         sight = self.desk.sight
         await tell(sight, change_of(sight, who, "reload", before=before, after=after))
 
+    async def _others(self) -> tuple[list[Process], list[int]]:
+        return await ask_what_they_know(self.exchange) if self.exchange else ([], [])
+
     async def start(self) -> None:
         """Start all parts, as ``StartStop.start`` does; it raises the same."""
         await self._start_stop.start()
@@ -307,13 +302,3 @@ class Gateway:
     async def stop(self) -> None:
         """Stop all parts, whether they were started or not."""
         await self._start_stop.stop()
-
-    async def _others(self) -> tuple[list[Process], list[int]]:
-        return await ask_what_they_know(self.exchange) if self.exchange else ([], [])
-
-    async def _tell_what_it_knows(self, _given: Any) -> Process:
-        return self.here.knows()
-
-    async def _reload_as_told(self, given: Any) -> Reloaded:
-        assert isinstance(self.everywhere, Everywhere)
-        return await self.everywhere.reload_here(given)

@@ -1,16 +1,18 @@
 """What the configuration says, in the form in which the intake's parts want it."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from adapters.registry import BrokenAdapter, find
-from gateway.config import Config, GatewaySettings, SourceSettings
+from gateway.config import Config, GatewaySettings, SourceSettings, StoreSettings
 from gateway.intake.connections import Limits, open_files_for
 from gateway.intake.endpoint import Inlet
+from gateway.intake.spool import Spool
+from gateway.store.log import PartitionLog
 
 log = structlog.get_logger("gateway.intake")
 
@@ -35,6 +37,33 @@ def _inlet(config: Config, name: str, settings: SourceSettings, workers: int) ->
         broken=broken,
         seen_ttl_s=int(remembered_s),
         rate_per_s=settings.rate_per_s / workers if settings.rate_per_s else None,  # each has its share
+    )
+
+
+def make_spool(
+    settings: StoreSettings,
+    logs: Sequence[PartitionLog],
+    *,
+    make_name: Callable[[], str],
+    wall_ms: Callable[[], int],
+    has_room: Callable[[], bool],
+) -> Spool | None:
+    """The spool, if there shall be one. ``logs``: one a partition; the rest is as for ``Spool``."""
+    if settings.spool is None:
+        return None
+
+    def renew() -> None:
+        for each in logs:
+            each.renew()
+
+    return Spool(
+        settings.spool,
+        limit_bytes=settings.spool_bytes,
+        partitions=settings.partitions,
+        make_name=make_name,
+        wall_ms=wall_ms,
+        has_room=has_room,
+        replaced=renew,
     )
 
 

@@ -1,5 +1,6 @@
 """What one worker tells all: read the file again. And what it asks of all: what only they know."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from gateway.operate.changes import Actor
 from gateway.operate.processes import Process
 from gateway.operate.refusals import Refused
 from gateway.reloading import Change, Reloaded, Reloader, WorkerReload
-from gateway.workers.exchange import Exchange
+from gateway.workers.exchange import Answers, Exchange
 
 log = structlog.get_logger("gateway.workers")
 
@@ -57,13 +58,21 @@ class Everywhere:
             workers=sorted(workers, key=lambda each: each.worker),
         )
 
-    async def reload_here(self, given: Any) -> Reloaded:
-        """What another worker asked for."""
+
+def answers(reloader: Reloader, knows: Callable[[], Process]) -> Answers:
+    """What one worker answers the others: ``knows`` and ``reload``, the latter only for itself."""
+
+    async def tell(_given: Any) -> Process:
+        return knows()
+
+    async def reload(given: Any) -> Reloaded:
         order = msgspec.convert(given, _Order)
         try:
-            return await self._reloader.reload(dry_run=order.dry_run, who=order.who)
+            return await reloader.reload(dry_run=order.dry_run, who=order.who)
         except Refused as refusal:
             raise RuntimeError(refusal.detail) from None
+
+    return {"knows": tell, "reload": reload}
 
 
 async def ask_what_they_know(exchange: Exchange) -> tuple[list[Process], list[int]]:
