@@ -111,7 +111,7 @@ def test_a_subscriber_only_another_gateway_knows_begins_when_that_one_starts(
                     "pending": 6,
                 }
                 (theirs / "gateway.toml").write_text(text + one.format("late") + one.format("later"))
-                await other.reload_quietly("test")
+                await other.reloader.reload_quietly("test")
                 await at.log()
                 assert [(await line(at, name))["offered"] for name in ("late", "later")] == [7, 1]
             finally:
