@@ -1,9 +1,10 @@
 """What every test may ask for: a store server, once on the wheel's Valkey and once on Debian's Redis.
 
-And what holds for all of them: a run leaves nothing behind, and who measures is alone.
+And what holds for all of them: a run leaves nothing behind, who measures is alone, and what takes long begins early.
 """
 
 import os
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -22,6 +23,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """The run gets its folder; its workers have it already."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(CleanEnd(), "clean end")
+        config.option.loadscopereorder = False  # xdist's own order begins with the files of many tests: the quick ones
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers take the files with tests marked ``alone`` first, then those of few tests, which are the long ones.
+
+    So the workers are done at about the same time; and who wants to be alone waits for others that want it too, and not
+    each time until the others have ended what they are at.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    tests = Counter(item.path for item in items)
+    with_alone = {item.path for item in items if item.get_closest_marker("alone")}
+    items.sort(key=lambda item: (item.path not in with_alone, tests[item.path]))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside the clock that ends a test which takes too long
