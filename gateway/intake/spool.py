@@ -32,7 +32,11 @@ PACE_S = 1.0
 """The longest that a batch waits for the drainer, so that this one catches up."""
 
 PACE_BATCHES = 2
-"""So many of its partition are drained, at least, while one more is taken in: the backlog shrinks whatever comes."""
+"""So many of its partition are drained for each that is taken in: the backlog shrinks whatever comes."""
+
+PACE_SAVED = 16
+"""So many may be taken in for what was drained before they came. Many are drained at once: what comes until the next
+step ends need not wait for that, and the last of the backlog is not put off by much."""
 
 
 class Spool:
@@ -84,6 +88,8 @@ class Spool:
         """Whether the store was there once, and is ours."""
         self.drained: Counter[int] = Counter()
         """Partition → batches that were committed from the spool."""
+        self._earned: Counter[int] = Counter()
+        """The same, but for those for which others were taken in, and for those that are not saved."""
         self.is_draining = False
         self.wake = asyncio.Event()
         """Set when there is something to drain."""
@@ -243,19 +249,20 @@ class Spool:
     def progress(self, partition: int) -> None:
         """A batch of this partition was committed."""
         self.drained[partition] += 1
+        self._earned[partition] = min(self._earned[partition] + 1, PACE_BATCHES * PACE_SAVED)
         self.is_draining = True
         self._progress.set()
 
     async def pace(self, partition: int) -> None:
         """Wait while the drainer gets ahead, at most ``PACE_S``; returns at once where nothing is drained."""
-        enough = self.drained[partition] + PACE_BATCHES
         try:
             async with asyncio.timeout(PACE_S):
-                while self.is_draining and self.diverts and self.drained[partition] < enough:
+                while self.is_draining and self.diverts and self._earned[partition] < PACE_BATCHES:
                     self._progress.clear()
                     await self._progress.wait()
         except TimeoutError:
             pass
+        self._earned[partition] = max(0, self._earned[partition] - PACE_BATCHES)
 
     def is_drained(self) -> None:
         """Nothing waits any longer, or it is not to be drained now."""
