@@ -14,7 +14,16 @@ import msgspec
 from gateway.errors import SpoolFormat, SpoolRefused, SpoolUnreadable
 from gateway.faults import fault
 from gateway.store.log import Batch
-from gateway.store.spooled import SpooledBatch, Tally, tally_of
+from gateway.store.spooled import (
+    SpooledLine,
+    SpooledRow,
+    Tallies,
+    Tally,
+    decode_tally,
+    encode_tally,
+    lines_of,
+    tally_of,
+)
 
 FORMAT = 1
 """``PRAGMA user_version`` of a file. Another one is refused and left as it is."""
@@ -30,7 +39,6 @@ _SCHEMA = (
 )
 
 _decode_batch = msgspec.msgpack.Decoder(Batch).decode
-_decode_tally = msgspec.msgpack.Decoder(Tally).decode
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +150,7 @@ def held(database: sqlite3.Connection) -> Held:
     rows, requests, events, size_bytes, oldest_ms = database.execute(
         "SELECT COUNT(*), SUM(requests), SUM(events), SUM(bytes), MIN(at_ms) FROM batches WHERE aside IS NULL"
     ).fetchone()
-    (aside,) = database.execute("SELECT COUNT(*) FROM batches WHERE aside IS NOT NULL").fetchone()
+    (aside,) = database.execute("SELECT COUNT(*) - ? FROM batches", (rows,)).fetchone()
     return Held(
         rows=rows, requests=requests or 0, events=events or 0, bytes=size_bytes or 0, oldest_ms=oldest_ms, aside=aside
     )
@@ -154,20 +162,50 @@ def oldest_ms(database: sqlite3.Connection) -> int | None:
     return None if row is None else int(row[0])
 
 
-def batches(database: sqlite3.Connection) -> list[SpooledBatch]:
-    """All there are, as they were counted when they came, those put aside too."""
-    rows = database.execute("SELECT partition, committer, number, tally FROM batches ORDER BY id")
-    return [SpooledBatch(partition, name, number, _decode_tally(tally)) for partition, name, number, tally in rows]
+class Seen(msgspec.Struct, frozen=True):
+    """What the account needs of a file, and how to tell whether it can be read on from there."""
+
+    lines: list[SpooledLine]
+    tallies: Tallies
+    last_id: int
+    rows: int
+    """Those put aside too."""
+    aside: int
 
 
-def recounted(database: sqlite3.Connection, name: str, findings: list[str]) -> list[SpooledBatch]:
-    """The same, counted from the payloads; adds to ``findings`` what is not as it was counted."""
-    found = []
+def see(database: sqlite3.Connection, held: Held, before: Seen | None = None) -> Seen:
+    """The batches there are, as they were counted when they came, those put aside too.
+
+    ``held``: of the same transaction. ``before``: what was seen earlier. If there is nothing but more behind it, only
+    that is read, else all: rows leave, and change the name of their committer when they are put aside.
+    """
+    (last_id,) = database.execute("SELECT MAX(id) FROM batches").fetchone()
+    rows = held.rows + held.aside
+    if before is not None:
+        (more,) = database.execute("SELECT COUNT(*) FROM batches WHERE id > ?", (before.last_id,)).fetchone()
+        if (before.rows + more, before.aside) != (rows, held.aside):
+            before = None
+    if before is None:
+        before = Seen([], Tallies(), 0, 0, 0)
+    behind = database.execute(
+        "SELECT partition, committer, number, tally FROM batches WHERE id > ? ORDER BY id", (before.last_id,)
+    )
+    lines = lines_of(behind, before.tallies, before.lines)
+    return Seen(lines, before.tallies, last_id or 0, rows, held.aside)
+
+
+def recounted(database: sqlite3.Connection, name: str, findings: list[str]) -> tuple[list[SpooledLine], int]:
+    """The same, counted from the payloads; adds to ``findings`` what is not as it was counted.
+
+    Second, the events by which it differs.
+    """
+    found: list[SpooledRow] = []
+    differing = 0
     for row_id, partition, committer, number, tally, crc, aside, payload in database.execute(
         "SELECT batches.id, partition, committer, number, tally, crc, aside, payload"
         " FROM batches LEFT JOIN payloads USING (id) ORDER BY batches.id"
     ):
-        counted = _decode_tally(tally)
+        counted = decode_tally(tally)
         if aside is not None:
             findings.append(f"{name}: batch {row_id} is put aside: {aside}")
         try:
@@ -178,8 +216,9 @@ def recounted(database: sqlite3.Connection, name: str, findings: list[str]) -> l
         else:
             if (really.events, sorted(really.requests)) != (counted.events, sorted(counted.requests)):
                 findings.append(f"{name}: batch {row_id} holds {really}, and was counted as {counted}")
-        found.append(SpooledBatch(partition, committer, number, really))
-    return found
+        differing += abs(counted.total - really.total)
+        found.append((partition, committer, number, encode_tally(really)))
+    return lines_of(found, Tallies()), differing
 
 
 def batch_of(payload: bytes | None, crc: int) -> Batch:

@@ -35,7 +35,7 @@ from gateway.intake.spool_database import (
     transaction,
 )
 from gateway.store.log import Batch
-from gateway.store.spooled import tally_of
+from gateway.store.spooled import encode_tally, tally_of
 
 SUFFIX = ".spool"
 UNREADABLE = ".unreadable"
@@ -82,7 +82,7 @@ def new_row(partition: int, committer: str, number: int, batch: Batch, at_ms: in
         at_ms=at_ms,
         requests=sum(count for _, _, count in tally.requests),
         events=len(batch.events),
-        tally=_encode(tally),
+        tally=encode_tally(tally),
         payload=_encode(batch),
     )
 

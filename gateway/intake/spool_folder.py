@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -9,9 +10,9 @@ from typing import TypeVar
 import msgspec
 
 from gateway.errors import SpoolError, SpoolRefused
-from gateway.intake.spool_database import Held, batches, connect, explaining, has_tables, held, oldest_ms, recounted
+from gateway.intake.spool_database import Held, Seen, connect, explaining, has_tables, held, oldest_ms, recounted, see
 from gateway.intake.spool_file import SUFFIX, UNREADABLE, release, take_lock
-from gateway.store.spooled import SpooledBatch
+from gateway.store.spooled import SpooledLine
 
 T = TypeVar("T")
 
@@ -23,8 +24,8 @@ BEING_WRITTEN = "(being written)"
 class FolderView(msgspec.Struct, kw_only=True):
     """What lies in the folder, whoever wrote it."""
 
-    batches: list[SpooledBatch] = []
-    """What the account needs of each; not where only ``held`` was asked for."""
+    lines: list[SpooledLine] = []
+    """What the account needs of the batches; not where only ``held`` was asked for."""
     held: Held = Held()
     """Of all files together."""
     files: int = 0
@@ -37,24 +38,42 @@ class FolderView(msgspec.Struct, kw_only=True):
     """Events by which payloads differ from what was counted."""
 
 
-def read_folder(folder: Path, *, recount: bool = False, held_only: bool = False) -> FolderView:
-    """Read all files. ``recount``: count the payloads themselves. ``held_only``: leave the batches out, which take some
-    10 µs and 700 bytes each: a full spool has a hundred thousand.
-    """
+class FolderReader:
+    """Reads all files again and again, and of each only what it has not seen yet, where there is nothing but more."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, Seen] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def read(self, folder: Path, *, recount: bool = False, held_only: bool = False) -> FolderView:
+        """``recount``: count the payloads themselves. ``held_only``: leave the lines out."""
+        if recount or held_only:
+            return read_folder(folder, recount=recount, held_only=held_only)
+        with self._one_at_a_time:
+            return read_folder(folder, seen=self._seen)
+
+
+def read_folder(
+    folder: Path, *, recount: bool = False, held_only: bool = False, seen: dict[Path, Seen] | None = None
+) -> FolderView:
+    """Read all files, as ``FolderReader.read``. ``seen``: the files as they were; as they are, when this returns."""
     view = FolderView()
+    before, seen = dict(seen or {}), {} if seen is None else seen
+    seen.clear()
     for path in sorted(folder.glob(f"*{UNREADABLE}")):
         view.unreadable[path.name] = "it was damaged, and is kept for whoever can mend it"
     for path in sorted(folder.glob(f"*{SUFFIX}")):
 
-        def ask(database: sqlite3.Connection, name: str = path.name) -> tuple[Held, list[SpooledBatch]]:
-            counted = [] if held_only else batches(database)
+        def ask(database: sqlite3.Connection, path: Path = path) -> tuple[Held, list[SpooledLine]]:
+            found = held(database)
+            if held_only:
+                return found, []
             if recount:
-                really = recounted(database, name, view.findings)
-                view.unaccounted += sum(
-                    abs(one.tally.total - other.tally.total) for one, other in zip(counted, really, strict=True)
-                )
-                counted = really
-            return held(database), counted
+                lines, differing = recounted(database, path.name, view.findings)
+                view.unaccounted += differing
+                return found, lines
+            seen[path] = see(database, found, before.get(path))
+            return found, seen[path].lines
 
         try:
             asked = _ask(path, ask)
@@ -64,7 +83,7 @@ def read_folder(folder: Path, *, recount: bool = False, held_only: bool = False)
         if asked is not None:
             view.held += asked[0]
             view.files += bool(asked[0].rows or asked[0].aside)
-            view.batches += asked[1]
+            view.lines += asked[1]
     return view
 
 

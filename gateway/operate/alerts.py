@@ -170,7 +170,7 @@ class Alerts:
                 self._watch, self._standing = remembered.watch, {**remembered.standing, **own}
             self._epoch, self._saved_watch, self._saved = remembered.epoch, remembered.watch, remembered.standing
         spool = await sight.spooled()  # once: a full one is long to read
-        accounts = await sight.accounts(spool.batches)  # first, since the other task writes to what is remembered
+        accounts = await sight.accounts(spool.lines)  # first, since the other task writes to what is remembered
         self._watch = listen(self._watch, accounts, sight.config.sources, sight.wall_ms())
         await self._save()  # before the look, which reads in the store when sources were heard
         status = await read_status(sight, summed=True, spool=spool)

@@ -49,7 +49,7 @@ async def run_audit(sight: Sight) -> Audit:
 
 async def _look(sight: Sight) -> tuple[list[Look], FolderView]:
     folder = await sight.spooled(recount=True)
-    before = await sight.accounts(folder.batches)
+    before = await sight.accounts(folder.lines)
     found = [
         await recount(sight.store, keys, set(account.subscribers), account.seq)
         for keys, account in zip(sight.keys, before, strict=True)

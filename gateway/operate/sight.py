@@ -11,7 +11,7 @@ from gateway.store.connection import Store
 from gateway.store.layout import Keys
 from gateway.store.ledger import Account, read_account, subscribers_of
 from gateway.store.log import PartitionLog
-from gateway.store.spooled import SpooledBatch, home_of
+from gateway.store.spooled import SpooledLine, home_of
 
 
 async def nothing_spooled(recount: bool = False, held_only: bool = False) -> FolderView:
@@ -42,8 +42,8 @@ class Sight(msgspec.Struct, kw_only=True):
     takes: Callable[[], bool | None] = lambda: None
     """Whether the spool would take a request now; ``None`` where this process has none, and cannot tell."""
     spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled
-    """What is in the spool; with ``recount=True`` counted from the payloads, with ``held_only=True`` without a list of
-    its batches, which is long where much waits."""
+    """What is in the spool; with ``recount=True`` counted from the payloads, with ``held_only=True`` without
+    its lines, which are long where much waits."""
     others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others
     """What only the other workers know, and the numbers of those that do not say."""
     refused_changes: dict[str, int] = {}
@@ -54,14 +54,14 @@ class Sight(msgspec.Struct, kw_only=True):
         others, missing = await self.others()
         return Processes(sorted([self.here(), *others], key=lambda each: each.worker), missing)
 
-    async def accounts(self, spooled: Sequence[SpooledBatch] | None = None) -> list[Account]:
+    async def accounts(self, spooled: Sequence[SpooledLine] | None = None) -> list[Account]:
         """The numbers of every partition, each of one moment. Raises ``StoreUnavailable``.
 
         ``spooled``: what is in the spool, if it was read already: before the accounts, which know what went on since.
         """
         names = await subscribers_of(self.store, self.keys)
         if spooled is None:
-            spooled = (await self.spooled()).batches
+            spooled = (await self.spooled()).lines
         return [
             await read_account(
                 self.store, keys, known, [each for each in spooled if home_of(each.partition, len(self.keys)) == number]

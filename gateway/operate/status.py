@@ -48,7 +48,7 @@ async def read_status(sight: Sight, *, summed: bool = False, spool: FolderView |
     remembered = await AlertBook(sight.store, sight.keys[0]).read()  # first: without the store no spool need be read
     if spool is None:
         spool = await sight.spooled()
-    accounts = await sight.accounts(spool.batches)
+    accounts = await sight.accounts(spool.lines)
     server, memory, time, *leases = await asyncio.gather(
         sight.store.info("server"),
         sight.store.info("memory"),

@@ -9,7 +9,7 @@ from gateway.errors import StoreError
 from gateway.intake.connections import Connections
 from gateway.intake.endpoint import Stats
 from gateway.intake.spool import Spool
-from gateway.intake.spool_folder import BEING_WRITTEN, FolderView, read_folder
+from gateway.intake.spool_folder import BEING_WRITTEN, FolderReader, FolderView
 from gateway.operate.processes import Process, resources
 from gateway.operate.sight import Sight
 from gateway.store.connection import Store
@@ -41,6 +41,7 @@ class ThisProcess:
         self._stats = stats
         self._connections = connections
         self._dispatchers = dispatchers
+        self._folder_reader = FolderReader()
 
     async def readiness(self) -> dict[str, str]:
         """What keeps a POST from being answered 200, by part; empty when ready."""
@@ -70,12 +71,12 @@ class ThisProcess:
         return None if self._spool is None else self._spool.takes
 
     async def spooled(self, recount: bool = False, held_only: bool = False) -> FolderView:
-        """What lies in the spool's folder, of whatever process; the arguments are those of ``read_folder``."""
+        """What lies in the spool's folder, of whatever process; the arguments are those of ``FolderReader``."""
         folder = self._sight().config.store.spool
         if folder is None:
             view = FolderView()
         else:
-            view = await asyncio.to_thread(read_folder, folder, recount=recount, held_only=held_only)
+            view = await asyncio.to_thread(self._folder_reader.read, folder, recount=recount, held_only=held_only)
         if self._spool is not None and self._spool.broken:
             view.unreadable[BEING_WRITTEN] = self._spool.broken
         return view

@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.store.connection import Store
 from gateway.store.layout import Keys
-from gateway.store.spooled import SpooledBatch, Tally
+from gateway.store.spooled import Brought, SpooledLine
 from schemas.timestamps import format_ms
 
 
@@ -136,14 +136,14 @@ async def subscribers_of(store: Store, keys: Sequence[Keys]) -> list[set[str]]:
     return [{name.decode() for name in reply} for reply in replies]
 
 
-async def read_account(store: Store, keys: Keys, names: Iterable[str], spooled: Sequence[SpooledBatch] = ()) -> Account:
+async def read_account(store: Store, keys: Keys, names: Iterable[str], spooled: Sequence[SpooledLine] = ()) -> Account:
     """Read one partition's numbers, all of the same moment. Raises ``StoreUnavailable``.
 
     ``spooled``: the batches of this partition in the spool, read before: those that the store has got since are told by
     their numbers.
     """
     ordered = sorted(names)
-    committers = sorted({batch.committer for batch in spooled})
+    committers = sorted({line.committer for line in spooled})
     wanted = [keys.state, keys.log, keys.quarantine, *[keys.committer_prefix + each for each in committers]]
     for name in ordered:
         each = keys.subscriber(name)
@@ -163,12 +163,10 @@ async def read_account(store: Store, keys: Keys, names: Iterable[str], spooled: 
         source, _, term = rest.rpartition(":")
         account = sources.setdefault(source, SourceAccount())
         setattr(account.requests if letter == "q" else account.events, term, int(value))
-    for batch in sorted(spooled, key=lambda each: each.number):  # they will be committed as they are counted here
-        before = newest[batch.committer]
-        if batch.number > before:
-            is_missing = batch.tally.doubtful_number > before
-            _count_spooled(sources, batch.tally, batch.tally.doubtful if is_missing else [])
-            newest[batch.committer] = batch.number
+    for line in sorted(spooled, key=lambda each: each.numbers[0]):  # they will be committed as they are counted here
+        for brought in line.beyond(newest[line.committer]):
+            _count_spooled(sources, brought)
+        newest[line.committer] = max(newest[line.committer], line.numbers[-1])
     for account in sources.values():
         count = account.requests
         count.received = count.accepted + count.ignored + count.quarantined + count.rejected
@@ -184,14 +182,15 @@ async def read_account(store: Store, keys: Keys, names: Iterable[str], spooled: 
     )
 
 
-def _count_spooled(sources: dict[str, SourceAccount], tally: Tally, missing: list[tuple[str, str, int]]) -> None:
-    for source, number in tally.events.items():
+def _count_spooled(sources: dict[str, SourceAccount], brought: Brought) -> None:
+    event_counts, request_counts, times = brought
+    for source, number in event_counts.items():
         events = sources.setdefault(source, SourceAccount()).events
-        events.produced += number
-        events.spooled += number
-    for source, outcome, number in [*tally.requests, *missing]:
+        events.produced += number * times
+        events.spooled += number * times
+    for source, outcome, number in request_counts:
         requests = sources.setdefault(source, SourceAccount()).requests
-        setattr(requests, outcome, getattr(requests, outcome) + number)
+        setattr(requests, outcome, getattr(requests, outcome) + number * times)
 
 
 def make_ledger(accounts: Sequence[Account], now_ms: int) -> Ledger:

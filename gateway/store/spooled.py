@@ -3,7 +3,15 @@
 A batch is in the spool until somebody has committed it under its own committer and number; between the commit and its
 removal it is in both places. The store remembers the last number of each committer (``{n}:committer:<id>``), and those
 are committed in order: a batch counts as spooled only as long as its number is above that one.
+
+A full spool has a hundred thousand batches, and every look at the account counts them. So they are kept small: two
+numbers each, and what many of them bring alike only once.
 """
+
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -28,13 +36,66 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
         return sum(self.events.values())
 
 
-class SpooledBatch(msgspec.Struct, frozen=True):
-    """One batch of the spool, as the account sees it."""
+Brought = tuple[dict[str, int], list[tuple[str, str, int]], int]
+"""Events, requests, how many times."""
+
+SpooledRow = tuple[int, str, int, bytes]
+"""Partition, committer, number, and the tally as ``encode_tally`` writes it."""
+
+encode_tally = msgspec.msgpack.Encoder().encode
+decode_tally = msgspec.msgpack.Decoder(Tally).decode
+
+
+class Tallies:
+    """The tallies that differ, each decoded once. One thread at a time may add some."""
+
+    def __init__(self) -> None:
+        self.all: list[Tally] = []
+        self._known: dict[bytes, int] = {}
+
+    def number_of(self, encoded: bytes) -> int:
+        """Where it stands in ``all``, from now on if not before. Raises ``msgspec.MsgspecError``."""
+        known = self._known.get(encoded)
+        if known is None:
+            self.all.append(decode_tally(encoded))
+            known = self._known[encoded] = len(self.all) - 1
+        return known
+
+
+class SpooledLine(msgspec.Struct, frozen=True):
+    """The batches of one committer that wait, in the order of their numbers; at least one."""
 
     partition: int
     committer: str
-    number: int
-    tally: Tally
+    numbers: "array[int]"
+    kinds: "array[int]"
+    """What each brings: its place in ``tallies``."""
+    tallies: list[Tally]
+
+    def beyond(self, number: int) -> Iterator[Brought]:
+        """What the batches above ``number`` bring to the account if the one with that number is the last one in."""
+        start = bisect_right(self.numbers, number)
+        doubtful = set()
+        for kind, times in Counter(self.kinds[start:]).items():
+            tally = self.tallies[kind]
+            yield tally.events, tally.requests, times
+            if tally.doubtful:
+                doubtful.add(kind)
+        for at in range(start, len(self.kinds)) if doubtful else ():
+            tally = self.tallies[self.kinds[at]]
+            if tally.doubtful_number > (self.numbers[at - 1] if at > start else number):
+                yield {}, tally.doubtful, 1
+
+
+def lines_of(rows: Iterable[SpooledRow], tallies: Tallies, before: Iterable[SpooledLine] = ()) -> list[SpooledLine]:
+    """Rows as they follow in a file, behind those of it that are lines already. Raises ``msgspec.MsgspecError``."""
+    found = {(each.partition, each.committer): (each.numbers[:], each.kinds[:]) for each in before}
+    for partition, committer, number, tally in rows:
+        numbers, kinds = found.setdefault((partition, committer), (array("q"), array("I")))
+        if not numbers or number > numbers[-1]:  # else it is in by then, and brings nothing
+            numbers.append(number)
+            kinds.append(tallies.number_of(tally))
+    return [SpooledLine(*whose, *what, tallies.all) for whose, what in found.items()]
 
 
 def home_of(partition: int, partitions: int) -> int:

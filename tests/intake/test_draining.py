@@ -156,7 +156,7 @@ def test_batches_that_gather_share_an_fsync(valkey: StoreServer, tmp_path: Path)
             await asyncio.gather(*[one.put(f"{number}") for number in range(20)])
             assert sum(sizes) == 20
             assert len(sizes) < 5
-            assert len(read_folder(tmp_path).batches) == 20
+            assert [len(each.numbers) for each in read_folder(tmp_path).lines] == [20]
 
     asyncio.run(check())
 
@@ -193,7 +193,7 @@ def test_a_damaged_batch_is_put_aside_and_the_others_are_not(tmp_path: Path) -> 
     assert damaged.rows == 1
     assert (file.held().rows, file.held().aside) == (2, 1)
     view = read_folder(tmp_path, recount=True)
-    assert len(view.batches) == 3
+    assert [list(each.numbers) for each in view.lines] == [[1, 3], [2]]
     assert view.findings
     file.close()
 

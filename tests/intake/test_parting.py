@@ -14,7 +14,7 @@ from gateway.intake.spool_file import SpoolFile, new_row
 from gateway.store.layout import partition_of
 from gateway.store.ledger import make_ledger, read_account
 from gateway.store.log import Batch, NewEvent
-from gateway.store.spooled import SpooledBatch, tally_of
+from gateway.store.spooled import Tallies, encode_tally, lines_of, tally_of
 from tests.intake.drained import processes
 from tests.intake.served import Served, eventually, serving
 from tests.store.partition import NOW_MS, Partition, event, kept
@@ -133,7 +133,7 @@ def test_a_batch_in_parts_is_spooled_until_the_last_of_them_is_in(valkey: StoreS
             batch = Batch(EVENTS, counts, [], [], doubtful, 6)
             parts = parts_of(3, batch, 3)
             assert parts is not None
-            row = SpooledBatch(3, "c", 7, tally_of(batch))
+            [row] = lines_of([(3, "c", 7, encode_tally(tally_of(batch)))], Tallies())
             for number, part in parts.items():
                 assert (await read_account(store, there[2].keys, (), [row])).sources[SOURCE].events.spooled == 40
                 assert await there[number].log.repeat("c", [(7, part)]) == (1, None)

@@ -56,5 +56,9 @@ def test_what_was_spooled_outlives_a_power_cut(disk: Disk, seed: int | None, car
     disk.cut(None if seed is None else random.Random(seed))
     view = read_folder(disk.disk / "spool", recount=True)
     wanted = [number for number in range(BATCHES) if number % 3]
-    whole = [each.number for each in view.batches] == wanted and view.unreadable == {} and view.findings == []
+    whole = (
+        [number for line in view.lines for number in line.numbers] == wanted
+        and view.unreadable == {}
+        and view.findings == []
+    )
     assert whole is not careless, view

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from gateway.errors import BatchRefused, StoreRefuses, StoreUnavailable
 from gateway.store.ledger import read_account
 from gateway.store.log import Batch
-from gateway.store.spooled import SpooledBatch, tally_of
+from gateway.store.spooled import Tallies, encode_tally, lines_of, tally_of
 from tests.store.partition import SOURCE, Partition, event, kept
 from tests.support.stores import StoreServer
 
@@ -69,7 +69,8 @@ def test_doubtful_counts_are_in_the_account_while_they_wait(server: StoreServer)
                 doubt = {"doubtful": [(*REJECTED, 7)], "doubtful_number": 3}
                 rows = [(3, first)] if doubted_waits else []
                 rows += [(number, batch(f"{number}", **doubt)) for number in (4, 5)]
-                spooled = [SpooledBatch(at, "c", number, tally_of(each)) for number, each in rows]
+                tallies = [(at, "c", number, encode_tally(tally_of(each))) for number, each in rows]
+                spooled = lines_of(tallies, Tallies())
                 for row in [None, *rows]:
                     await log.repeat("c", [row] if row else [])
                     counted = await read_account(store, partition.keys, (), spooled)
