@@ -16,9 +16,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-import msgspec
-
 from gateway.errors import BatchRefused, IntakeFull, SpoolRefused, StoreError, StoreUnavailable
+from gateway.intake.batching import Work, answer, batch_of
 from gateway.intake.notes import Notes
 from gateway.intake.queue import FairQueue
 from gateway.store.log import Batch, KeptRequest, NewEvent, PartitionLog
@@ -52,18 +51,6 @@ NOTES_AGAIN_S = 0.5
 
 NOTES_SPOOLED_S = 10.0
 """How often notes alone go to the spool: so much of them a crash costs, and nobody unproven fills the spool."""
-
-
-class Work(msgspec.Struct):
-    """What one request brings to one partition."""
-
-    events: list[NewEvent]
-    count: tuple[str, str] | None
-    """Source and outcome to count, where this partition counts the request."""
-    quarantined: KeptRequest | None
-    size_bytes: int
-    since_s: float
-    done: "asyncio.Future[list[int]]"
 
 
 class Refuge(Protocol):
@@ -193,6 +180,7 @@ class Committer:
             await self._flush(works)
 
     async def _flush(self, works: list[Work]) -> None:
+        """Take what goes with them, build the batch, place it, answer."""
         for timer in (self._notes_timer, self._company_timer):
             if timer is not None:
                 timer.cancel()
@@ -208,38 +196,13 @@ class Committer:
             await spool.pace(self._partition)
         number, committer = self._log.next_batch(), self._log.committer
         noted, doubt = notes.take(committer)
-        counts = dict(noted)
-        for work in works:
-            if work.count is not None:
-                counts[work.count] = counts.get(work.count, 0) + 1
-        batch = Batch(
-            events=[event for work in works for event in work.events],
-            counts=_listed(counts),
-            quarantined=[work.quarantined for work in works if work.quarantined is not None],
-            rejected=[] if spool is not None and spool.diverts else notes.take_bodies(),
-            doubtful=_listed(doubt.counts) if doubt is not None else [],
-            doubtful_number=doubt.number if doubt is not None else 0,
-        )
+        rejected = [] if spool is not None and spool.diverts else notes.take_bodies()
+        batch = batch_of(works, noted, doubt, rejected)
         try:
             sequence = await self._place(committer, number, batch)
         except Exception as error:  # whatever it is, who waits must hear of it: a request is never left hanging
             notes.failed(committer, number, noted)
-            if isinstance(error, BatchRefused) and len(works) > 1:
-                self._halves[:0] = [works[: len(works) // 2], works[len(works) // 2 :]]
-                return
-            if isinstance(error, StoreUnavailable):
-                # Those that have waited so long already that they cannot wait for another batch.
-                works += [work for half in self._halves for work in half]
-                self._halves.clear()
-                works += self._queue.take_since(self._monotonic() - GIVE_UP_S / 2)
-                why = error
-            else:
-                why = StoreUnavailable(f"not committed: {error}")
-            for work in works:
-                if not work.done.done():
-                    work.done.set_exception(why)
-            self._notes_go(NOTES_AGAIN_S)
-            await asyncio.sleep(RETRY_PAUSE_S)
+            await self._refused(works, error)
             return
         notes.arrived(doubt)
         if notes.counts_wait or notes.bodies_wait:
@@ -248,12 +211,26 @@ class Committer:
         self._company_s = (self._monotonic() - began_s) * COMPANY_TIME_PART
         self.batches += 1
         self.committed += len(batch.events)
-        at = 0
+        answer(works, sequence)
+
+    async def _refused(self, works: list[Work], error: Exception) -> None:
+        """Put a batch that is at fault itself in halves; else tell those who wait."""
+        if isinstance(error, BatchRefused) and len(works) > 1:
+            self._halves[:0] = [works[: len(works) // 2], works[len(works) // 2 :]]
+            return
+        if isinstance(error, StoreUnavailable):
+            # Those that have waited so long already that they cannot wait for another batch.
+            works += [work for half in self._halves for work in half]
+            self._halves.clear()
+            works += self._queue.take_since(self._monotonic() - GIVE_UP_S / 2)
+            why = error
+        else:
+            why = StoreUnavailable(f"not committed: {error}")
         for work in works:
-            end = at + len(work.events)
-            if not work.done.done():  # else the provider hung up; the event is logged all the same
-                work.done.set_result(sequence[at:end])
-            at = end
+            if not work.done.done():
+                work.done.set_exception(why)
+        self._notes_go(NOTES_AGAIN_S)
+        await asyncio.sleep(RETRY_PAUSE_S)
 
     def _may_spool_notes(self) -> bool:
         """Whether counts alone may go to the spool. At a stop all of them do."""
@@ -298,7 +275,3 @@ class Committer:
                 if tries == 0 or self._monotonic() + RETRY_PAUSE_S >= deadline:
                     raise
                 await asyncio.sleep(RETRY_PAUSE_S)
-
-
-def _listed(counts: dict[tuple[str, str], int]) -> list[tuple[str, str, int]]:
-    return [(source, outcome, number) for (source, outcome), number in counts.items()]

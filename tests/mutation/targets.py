@@ -75,7 +75,11 @@ TARGETS: tuple[Target, ...] = (
         "dedupe",
         "gateway/intake/committer.py",
         tuple(f"tests/intake/test_{name}.py" for name in ("committer_pace", "committer_spool", "notes", "committer")),
-        frozenset({"_flush", "_may_spool_notes", "_place", "_commit"}),
+    ),
+    Target(
+        "dedupe",
+        "gateway/intake/batching.py",
+        ("tests/intake/test_batching.py", "tests/intake/test_committer.py"),
     ),
     Target("dedupe", "gateway/intake/notes.py", ("tests/intake/test_notes.py", "tests/intake/test_committer.py")),
     _lua("settle", "settle", "settle", "order", "settle_edges", "firsts", "dead_letters", "model"),
