@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.crashes.killer import SERVING_S, STARTING_S, plan
+from tests.crashes.killer import SERVING_MOST_S, STARTING_S, plan
 from tests.crashes.provider import make_message
 from tests.crashes.run import Plan, run
 from tests.crashes.verdict import Delivered, Facts, Logged, judge
@@ -106,7 +106,9 @@ def test_the_seed_decides_the_run() -> None:
     assert Counter(kill.victim for kill in kills) == {"gateway": 200, "store": 50}
     assert 10 < sum(kill.starting for kill in kills) < 60
     for kill in kills:
-        assert 0 <= kill.after_s <= (STARTING_S if kill.starting else SERVING_S[1])
+        assert 0 <= kill.after_s <= (STARTING_S if kill.starting else SERVING_MOST_S)
+    longer = plan(200, 50, random.Random(1), serving_most_s=5.0)
+    assert 4 < max(kill.after_s for kill in longer) <= 5
     messages = [make_message(number) for number in range(200)]
     assert messages == [make_message(number) for number in range(200)]
     assert len({message.event_id for message in messages}) == 200

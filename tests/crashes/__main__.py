@@ -8,6 +8,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from tests.crashes.killer import SERVING_MOST_S
 from tests.crashes.run import Plan, run
 from tests.crashes.verdict import judge
 from tests.support.counts import above_zero, at_least
@@ -20,10 +21,23 @@ def main() -> int:
     parser.add_argument("--store-kills", type=at_least(0), default=50, help="kill -9 of its store (default: 50)")
     parser.add_argument("--rate", type=above_zero, default=1_000, help="requests a second (default: 1000)")
     parser.add_argument("--seed", type=int, default=1, help="decides kills and messages (default: 1)")
+    parser.add_argument(
+        "--serving",
+        type=above_zero,
+        default=SERVING_MOST_S,
+        metavar="SECONDS",
+        help="a gateway serves at most so long until the next kill (default: 1)",
+    )
     given = parser.parse_args()
     if not given.kills + given.store_kills:
         parser.error("nothing would be killed: write --kills or --store-kills with a number above 0")
-    wanted = Plan(kills=given.kills, store_kills=given.store_kills, rate=given.rate, seed=given.seed)
+    wanted = Plan(
+        kills=given.kills,
+        store_kills=given.store_kills,
+        rate=given.rate,
+        seed=given.seed,
+        serving_most_s=given.serving,
+    )
     notes = Console(stderr=True, highlight=False)
     done = run(wanted, lambda text: notes.print(text))
     lines = judge(done.facts)

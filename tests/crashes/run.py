@@ -16,7 +16,7 @@ from gateway.store.connection import Store
 from gateway.store.embedded import socket_path
 from gateway.store.layout import Keys
 from gateway.store.log import PartitionLog
-from tests.crashes.killer import Kill, kill_store, plan
+from tests.crashes.killer import SERVING_MOST_S, Kill, kill_store, plan
 from tests.crashes.provider import SOURCE, Provider
 from tests.crashes.subscribers import Subscriber, subscribing
 from tests.crashes.verdict import Facts, Logged
@@ -63,6 +63,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     store_kills: int
     rate: float
     seed: int
+    serving_most_s: float = SERVING_MOST_S
+    """A gateway serves at most so long until the next kill."""
 
 
 class Done(msgspec.Struct, kw_only=True):
@@ -95,7 +97,7 @@ class Run:
         self._say = say
         self._folder = folder
         chance = random.Random(wanted.seed)
-        self._kills = plan(wanted.kills, wanted.store_kills, chance)
+        self._kills = plan(wanted.kills, wanted.store_kills, chance, serving_most_s=wanted.serving_most_s)
         self._chance = chance
         self._plain = Subscriber(0.0, chance)
         self._ordered = Subscriber(FAILING, random.Random(wanted.seed + 1))
