@@ -137,8 +137,8 @@ class _Finder:
         values = {"None": ["None"], "bool": ["True", "False"]}.get(returns, [])
         values += ["None"] if returns.endswith("| None") else []
         first = node.body[1] if ast.get_docstring(node) is not None and len(node.body) > 1 else node.body[0]
-        if isinstance(first, ast.Return) and isinstance(first.value, ast.Constant):
-            return  # it does so anyway
+        if isinstance(first, ast.Return | ast.Expr) and isinstance(first.value, ast.Constant):
+            return  # it does so anyway, or is a protocol's and never runs
         for value in values:
             start = self._place(first.lineno, first.col_offset)
             yield Edit(start, start, f"return {value}  # at once\n{' ' * first.col_offset}")

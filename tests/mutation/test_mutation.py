@@ -54,6 +54,7 @@ def lua(text: str) -> set[str]:
         ("x = 1e30", set()),
         ("if TYPE_CHECKING:\n    import a", set()),
         ("def f() -> None:\n    return None", set()),
+        ("def f() -> bool:\n    ...", set()),
     ],
 )
 def test_mistakes_in_python(text: str, mutants: set[str]) -> None:
