@@ -65,7 +65,7 @@ class Refuge(Protocol):
         """The store did not take a batch."""
         ...
 
-    async def pace(self, partition: int) -> None:
+    async def pace(self) -> None:
         """Wait a little, so that what lies there is committed faster than more comes."""
         ...
 
@@ -193,7 +193,7 @@ class Committer:
             if not works and not self._may_spool_notes():
                 self._notes_go(NOTES_AGAIN_S)
                 return
-            await spool.pace(self._partition)
+            await spool.pace()
         number, committer = self._log.next_batch(), self._log.committer
         noted, doubt = notes.take(committer)
         rejected = [] if spool is not None and spool.diverts else notes.take_bodies()

@@ -287,7 +287,7 @@ class Drainer:
 
     def _passed(self, held: _Mine, row: Row) -> None:
         self._no_longer_waits(held, row.held)
-        self._spool.progress(row.partition)
+        self._spool.progress(row.held.bytes)
 
     async def _remove(self, held: _Mine) -> None:
         try:

@@ -8,7 +8,6 @@ All writing is done by one thread. What gathers while it waits for the disk goes
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,12 +30,8 @@ T = TypeVar("T")
 PACE_S = 1.0
 """The longest that a batch waits for the drainer, so that this one catches up."""
 
-PACE_BATCHES = 2
-"""So many of its partition are drained for each that is taken in: the backlog shrinks whatever comes."""
-
-PACE_SAVED = 16
-"""So many may be taken in for what was drained before they came. Many are drained at once: what comes until the next
-step ends need not wait for that, and the last of the backlog is not put off by much."""
+PACE_TIMES = 4
+"""So many bytes are drained for each that is taken in meanwhile: the backlog shrinks whatever comes."""
 
 
 class Spool:
@@ -86,10 +81,8 @@ class Spool:
         """Whether other files hold what must be committed first."""
         self.store_is_open = False
         """Whether the store was there once, and is ours."""
-        self.drained: Counter[int] = Counter()
-        """Partition → batches that were committed from the spool."""
-        self._earned: Counter[int] = Counter()
-        """The same, but for those for which others were taken in, and for those that are not saved."""
+        self._ahead_bytes = 0
+        """By how much more was drained, since that began, than what was taken in meanwhile asks for."""
         self.is_draining = False
         self.wake = asyncio.Event()
         """Set when there is something to drain."""
@@ -149,8 +142,7 @@ class Spool:
     def lost(self, why: str) -> None:
         """The store cannot be used."""
         self.away_why = why
-        self.is_draining = False
-        self._progress.set()
+        self.is_drained()
         if self.away_since_ms is None:
             self.away_since_ms = self._wall_ms()
             log.error("spool.takes_over", why=why)
@@ -180,6 +172,8 @@ class Spool:
             raise SpoolRefused(f"the spool holds {self.held.bytes} bytes; spool_bytes allows {self.limit_bytes}")
         self._refused_bytes = 0
         self.own += part
+        if self.is_draining:
+            self._ahead_bytes -= PACE_TIMES * part.bytes
         done = asyncio.get_running_loop().create_future()
         self._coming.append((row, done))
         if self._writer is None or self._writer.done():
@@ -246,27 +240,27 @@ class Spool:
         if file is self.file and counted is self.own and not is_writing:
             self.own = msgspec.structs.replace(held, aside=0, oldest_ms=None)
 
-    def progress(self, partition: int) -> None:
-        """A batch of this partition was committed."""
-        self.drained[partition] += 1
-        self._earned[partition] = min(self._earned[partition] + 1, PACE_BATCHES * PACE_SAVED)
+    def progress(self, size_bytes: int) -> None:
+        """A batch of this size was committed, and is no longer counted here."""
+        # A step of the drainer ends for many at once, and what comes until the next one ends lives on that. When little
+        # is left, little may be saved: else there would be something for as long as the savings last.
+        self._ahead_bytes = min(self._ahead_bytes + size_bytes, self.own.bytes + self.elsewhere.bytes)
         self.is_draining = True
         self._progress.set()
 
-    async def pace(self, partition: int) -> None:
+    async def pace(self) -> None:
         """Wait while the drainer gets ahead, at most ``PACE_S``; returns at once where nothing is drained."""
         try:
             async with asyncio.timeout(PACE_S):
-                while self.is_draining and self.diverts and self._earned[partition] < PACE_BATCHES:
+                while self.is_draining and self.diverts and self._ahead_bytes < 0:
                     self._progress.clear()
                     await self._progress.wait()
         except TimeoutError:
-            pass
-        self._earned[partition] = max(0, self._earned[partition] - PACE_BATCHES)
+            self._ahead_bytes = 0
 
     def is_drained(self) -> None:
         """Nothing waits any longer, or it is not to be drained now."""
-        self.is_draining = False
+        self.is_draining, self._ahead_bytes = False, 0
         self._progress.set()
 
     async def close(self) -> None:

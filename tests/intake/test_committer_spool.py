@@ -74,19 +74,19 @@ def test_as_long_as_something_waits_there_the_store_is_not_asked(valkey: StoreSe
     async def check() -> None:
         async with room(valkey, tmp_path) as made:
 
-            async def pace(partition: int) -> None:
-                paced.append(partition)
+            async def pace() -> None:
+                paced.append(made.spool.own.rows)
 
             made.spool.pace = pace  # type: ignore[method-assign]  # it looks, and does not wait
             made.spool.must_wait = True
             scripts = made.proxy.scripts
             assert [await made.ask(name) for name in "ab"] == [[SPOOLED], [SPOOLED]]
-            assert (made.proxy.scripts, paced) == (scripts, [0, 0])
+            assert (made.proxy.scripts, paced) == (scripts, [0, 1])
             made.spool.must_wait = False
             assert await made.ask("c") == [SPOOLED]
             await made.process.drain()
             assert await made.ask("d") == [4]
-            assert paced == [0, 0, 0]
+            assert paced == [0, 1, 2]
             assert await made.partition.names() == ["a", "b", "c", "d"]
 
     asyncio.run(check())
