@@ -14,26 +14,16 @@ from gateway.operate.amounts import duration
 from gateway.operate.attempts import attempt_item
 from gateway.operate.search import Found, find
 from gateway.operate.sight import Sight
-from gateway.operate.states import states_and_firsts
+from gateway.operate.states import states_and_attempts
 from gateway.operate.status import decode_breaker
 from gateway.operate.trace_views import SubscriberTrace, Trace, TraceStep
 from gateway.operate.troubles import does
 from gateway.operate.views import DeliveryState
 from gateway.operate.wanting import judge
 from gateway.store.control import Control
-from gateway.store.dead_letters import DeadLetter, split
-from gateway.store.firsts import First
 from gateway.store.layout import SubscriberKeys
-from gateway.store.parked import Attempt, Late, Parked, tried_before
+from gateway.store.parked import Attempt, Late
 from schemas.timestamps import format_ms
-
-HISTORY_PAGE = 500
-HISTORY_PAGES = 30
-"""Late deliveries that are looked through: more than the store keeps."""
-
-_decode_parked = msgspec.json.Decoder(Parked).decode
-_decode_late = msgspec.json.Decoder(Late).decode
-_NONE = Late(history=())
 
 
 class _Proof(msgspec.Struct, frozen=True):
@@ -69,7 +59,7 @@ class _Place(msgspec.Struct, frozen=True):
 async def trace(sight: Sight, name: str) -> Trace:
     """The life of the event with this id, or whose id begins so. Raises ``Refused``, ``StoreUnavailable``."""
     found = await find(sight, name)
-    states = await states_and_firsts(sight, found)
+    states = await states_and_attempts(sight, found)
     leased = await sight.store.call("HGET", sight.keys[found.partition].state, "owner")
     subject = Subject(found.entry.event_json, found.entry.raw_json)
     subscribers = await asyncio.gather(
@@ -106,7 +96,7 @@ def _way_in(found: Found) -> list[TraceStep]:
 
 
 async def _trace_subscriber(
-    sight: Sight, found: Found, subject: Subject, state: DeliveryState, first: First | None, *, delivering: bool
+    sight: Sight, found: Found, subject: Subject, state: DeliveryState, late: Late, *, delivering: bool
 ) -> SubscriberTrace:
     name, seq = state.subscriber, found.entry.seq
     keys = sight.keys[found.partition].subscriber(name)
@@ -118,14 +108,6 @@ async def _trace_subscriber(
         steps += _obstacles(sight, place, seq if state.state == "pending" else None, delivering=delivering)
     if state.state == "held":
         steps.append(await _held(sight, found, keys))
-    late = _NONE
-    if state.state in ("held", "parked", "in_flight", "dead_letter"):
-        late = await _remembered(sight, keys, seq)
-    elif first is not None:
-        late = _at_once(first)
-    elif state.state in ("delivered", "filtered"):
-        late = await _late_delivery(sight, keys, seq)
-        state = _ended(state, late)
     steps += _attempted(late)
     steps.append(_end(state))
     return SubscriberTrace(
@@ -202,51 +184,6 @@ async def _held(sight: Sight, found: Found, keys: SubscriberKeys) -> TraceStep:
     if position is not None and position > 1:
         words += f", and behind {position - 1} more"
     return TraceStep(at=when, what="held", words=words + ("; its next attempt is due then" if when else ""))
-
-
-async def _remembered(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
-    parked, held, dead = await sight.store.many(
-        [("HGET", keys.parked, seq), ("HGET", keys.held, seq), ("HGET", keys.dead, seq)]
-    )
-    if parked is not None:
-        found: Parked | DeadLetter | None = _decode_parked(parked)
-    elif held is not None:
-        found = tried_before(held)
-    else:
-        found = None if dead is None else split(dead)[0]
-    if found is None:
-        return _NONE
-    return Late(history=found.history, forgotten=found.forgotten)
-
-
-def _at_once(first: First) -> Late:
-    """The attempt of an event that was delivered at once."""
-    return Late(history=(Attempt(number=1, at_ms=first.at_ms, status=first.status, duration_ms=first.duration_ms),))
-
-
-async def _late_delivery(sight: Sight, keys: SubscriberKeys, seq: int) -> Late:
-    """The attempts of an event that was delivered at a later one, if that is still remembered."""
-    end = "+"
-    for _ in range(HISTORY_PAGES):
-        page = await sight.store.call("XREVRANGE", keys.history, end, "-", "COUNT", HISTORY_PAGE)
-        for _, fields in page:
-            if int(fields[1]) == seq:
-                return _decode_late(fields[3])
-        if len(page) < HISTORY_PAGE:
-            break
-        end = f"({page[-1][0].decode()}"
-    return _NONE
-
-
-def _ended(state: DeliveryState, late: Late) -> DeliveryState:
-    """The state of an event of which no first attempt is kept that was delivered, with what is known of later ones."""
-    if late.history:
-        last = late.history[-1]
-        words = f"{state.subscriber} answered {last.status or '2xx'} at attempt {last.number}"
-        return msgspec.structs.replace(state, state="delivered", certain=True, words=words)
-    if state.state == "delivered":
-        return msgspec.structs.replace(state, words=f"{state.words}; when is no longer kept")
-    return state
 
 
 def _attempted(late: Late) -> list[TraceStep]:

@@ -110,8 +110,9 @@ def test_delivered_is_certain_only_where_nothing_else_can_have_been(store_settin
                 ("mixed", "delivered", False),
                 ("old", "not_offered", True),
             ]
-            assert found["crm"]["words"] == "crm answered 2xx"
+            assert found["crm"]["words"] == "crm answered 2xx; when is no longer kept"
             assert (found["crm"]["attempts"], found["crm"]["last_attempt_at"]) == (None, None)
-            assert found["mixed"]["words"] == "by the types of today; it could also have been filtered"
+            mixed = "by the types of today; it could also have been filtered; when is no longer kept"
+            assert found["mixed"]["words"] == mixed
 
     asyncio.run(run())

@@ -44,7 +44,7 @@ def test_an_event_that_was_delivered_late_shows_each_attempt(tmp_path: Path) -> 
 
     async def run() -> None:
         async with serving(script) as server, staff(tmp_path, {"crm": settings(server.port)}) as at:
-            part = await at.comes_to(await at.log(), "delivered")
+            part = await at.comes_to(event := await at.log(), "delivered")
             assert part["certain"] is True
             assert [each["cause"] for each in part["attempts"]] == ["http_500", "http_500", None]
             assert [each["status"] for each in part["attempts"]] == [500, 500, 204]
@@ -52,6 +52,13 @@ def test_an_event_that_was_delivered_late_shows_each_attempt(tmp_path: Path) -> 
             assert [each["number"] for each in part["attempts"]] == [1, 2, 3]
             assert part["attempts_not_kept"] == 0
             assert whats(part) == ["subscribed", "matched", "attempt", "attempt", "attempt", "delivered"]
+            first, _, last = part["attempts"]
+            end = f"crm answered 204, {last['duration_ms']} ms after attempt 3 began at {last['began_at']}"
+            assert words(part, "delivered") == end
+            (shown,) = (await at.operator.get(f"/api/events/{event.id}")).json()["deliveries"]
+            assert (shown["state"], shown["certain"], shown["words"]) == ("delivered", True, end)
+            assert (shown["attempts"], shown["status"]) == (3, 204)
+            assert (shown["first_failed_at"], shown["last_attempt_at"]) == (first["at"], last["at"])
 
     asyncio.run(run())
 
@@ -88,8 +95,11 @@ def test_a_schedule_longer_than_what_is_kept_says_what_is_not(tmp_path: Path, de
             assert words(part, "not_kept") == "6 earlier attempts are not kept"
             told = [step["words"] for step in part["steps"] if step["what"] == "attempt"]
             assert [text.split(":")[0] for text in told] == [f"attempt {number}" for number in range(7, 17)]
-            end = "crm answered 204 at attempt 16" if delivered else "given up after 16 attempts: crm answers 500"
-            assert words(part, part["state"]) == end
+            began = part["attempts"][-1]["began_at"]
+            end = f"after attempt 16 began at {began}" if delivered else "given up after 16 attempts: crm answers 500"
+            assert words(part, part["state"]).endswith(end)
+            (shown,) = (await at.operator.get(f"/api/events/{event.id}")).json()["deliveries"]
+            assert (shown["words"], shown["attempts"]) == (words(part, part["state"]), 16)
 
     asyncio.run(run())
 
