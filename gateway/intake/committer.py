@@ -171,7 +171,7 @@ class Committer:
                 if not self._notes.in_doubt:
                     await self._flush([])  # what waited behind a doubt
                 return
-            if len(self._queue) < self._expected and not self._closing:
+            if len(self._queue) < self._expected:
                 await self._wake.wait()
             self._wake.clear()
             works = self._queue.take(MAX_BATCH_EVENTS, MAX_BATCH_BYTES)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import BatchRefused, StoreUnavailable
 from gateway.intake import committer as committer_module
 from gateway.intake.committer import Committer
 from gateway.store.layout import Keys
@@ -36,10 +36,12 @@ class Room:
 
         log.commit = watched  # type: ignore[method-assign]  # it looks, and may refuse
 
-    def submit(self) -> "asyncio.Future[list[int]]":
-        """A request with one new event."""
+    def submit(self, events: int = 1) -> "asyncio.Future[list[int]]":
+        """A request with so many new events."""
         self._number += 1
-        return self.committer.submit([event(f"{self._number}")], count=(SOURCE, "accepted"))
+        return self.committer.submit(
+            [event(f"{self._number}-{each}") for each in range(events)], count=(SOURCE, "accepted")
+        )
 
     async def all_of(self, *futures: "asyncio.Future[list[int]]") -> None:
         """They are committed."""
@@ -213,5 +215,79 @@ def test_counts_alone_may_go_to_the_spool_in_their_time_or_at_a_stop(valkey: Sto
             assert [may(), may()] == [True, False]
             made.committer._closing = True
             assert [may(), may()] == [True, True]
+
+    asyncio.run(check())
+
+
+def test_who_came_meanwhile_goes_when_the_company_is_enough_for_the_next_batch(valkey: StoreServer) -> None:
+    """It was not for the last: what counts is how many that one had, and not what was expected when they came."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            meanwhile: list[asyncio.Future[list[int]]] = []
+
+            def take_long() -> None:
+                made.now_s += 3_600
+                if len(made.sizes) == 2:
+                    meanwhile.extend(made.submit() for _ in range(4))
+
+            made.before = take_long
+            await made.all_of(*[made.submit() for _ in range(8)])
+            await made.all_of(*[made.submit() for _ in range(6)])
+            await made.all_of(*meanwhile)
+            assert made.sizes == [8, 6, 4]
+
+    asyncio.run(check())
+
+
+def test_what_did_not_fit_into_a_batch_waits_for_no_company(valkey: StoreServer) -> None:
+    """It goes with the next, though that one has fewer requests than the one before."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            await made.all_of(*[made.submit() for _ in range(6)], made.submit(committer_module.MAX_BATCH_EVENTS))
+            assert made.sizes == [6, committer_module.MAX_BATCH_EVENTS]
+
+    asyncio.run(check())
+
+
+def test_the_halves_of_a_refused_batch_go_before_what_came_meanwhile(valkey: StoreServer) -> None:
+    """Then that goes at once: it has waited enough, with company or without."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            meanwhile: list[asyncio.Future[list[int]]] = []
+
+            def refuse_the_second() -> None:
+                made.now_s += 3_600
+                if len(made.sizes) == 2:
+                    meanwhile.append(made.submit())
+                    raise BatchRefused("EVENT")
+
+            made.before = refuse_the_second
+            await made.all_of(*[made.submit() for _ in range(8)])
+            await made.all_of(*[made.submit() for _ in range(6)])
+            await made.all_of(*meanwhile)
+            assert made.sizes == [8, 6, 3, 3, 1]
+
+    asyncio.run(check())
+
+
+def test_a_stop_waits_for_both_halves(valkey: StoreServer) -> None:
+    """Nobody who shared a refused batch is left without an answer."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+
+            def refuse_the_first() -> None:
+                if len(made.sizes) == 1:
+                    raise BatchRefused("EVENT")
+
+            made.before = refuse_the_first
+            waiting = [made.submit() for _ in range(4)]
+            async with asyncio.timeout(PATIENCE_S):
+                await made.committer.close()
+            assert [each.result() for each in waiting] == [[1], [2], [3], [4]]
+            assert made.sizes == [4, 2, 2]
 
     asyncio.run(check())
