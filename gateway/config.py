@@ -167,6 +167,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """Where the gateway keeps its own small files: the embedded store's directory, else ``data`` by the file."""
         return self.store.data_dir or self.path.parent / "data"
 
+    def remembered_s(self, source: str) -> int:
+        """How long the mark of an event's id is kept, by which it is told from a repetition and found."""
+        settings = self.sources[source]  # its window is never shorter than the provider's retry horizon
+        return int(max(settings.dedupe_window_s, settings.retention_s or self.store.retention_s))
+
 
 def hash_token(secret: str) -> bytes:
     """SHA-256 of a token: the only form in which the gateway keeps one."""

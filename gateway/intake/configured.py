@@ -26,16 +26,11 @@ def _inlet(config: Config, name: str, settings: SourceSettings, workers: int) ->
     found = find(settings.adapter, config.path.parent)
     broken = settings.broken or (found.reason if isinstance(found, BrokenAdapter) else "")
     adapter = None if broken or isinstance(found, BrokenAdapter) else found
-    remembered_s = max(
-        settings.dedupe_window_s,
-        adapter.retry_horizon_s if adapter else 0,
-        settings.retention_s or config.store.retention_s,
-    )
     return Inlet(
         source=settings.source,
         adapter=adapter,
         broken=broken,
-        seen_ttl_s=int(remembered_s),
+        seen_ttl_s=config.remembered_s(name),
         rate_per_s=settings.rate_per_s / workers if settings.rate_per_s else None,  # each has its share
     )
 

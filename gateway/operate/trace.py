@@ -5,6 +5,7 @@ they say today; where they changed since, the state says that it is not certain.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
@@ -12,6 +13,7 @@ from gateway.delivery.breaker import BreakerState
 from gateway.delivery.condition import Subject
 from gateway.operate.amounts import duration
 from gateway.operate.attempts import attempt_item
+from gateway.operate.logged import SPOOLED_MS, logged_ms
 from gateway.operate.search import Found, find
 from gateway.operate.sight import Sight
 from gateway.operate.states import states_and_attempts
@@ -23,7 +25,7 @@ from gateway.operate.wanting import judge
 from gateway.store.control import Control
 from gateway.store.layout import SubscriberKeys
 from gateway.store.parked import Attempt, Late
-from schemas.timestamps import format_ms
+from schemas.timestamps import format_ms, parse_iso_ms
 
 
 class _Proof(msgspec.Struct, frozen=True):
@@ -65,34 +67,38 @@ async def trace(sight: Sight, name: str) -> Trace:
     subscribers = await asyncio.gather(
         *[_trace_subscriber(sight, found, subject, *each, delivering=leased is not None) for each in states]
     )
+    attempts = [each for _, late in states for each in late.history]
     return Trace(
         event_id=found.head.id,
         event_type=found.head.type,
         source=found.head.source,
         partition=found.partition,
         sequence=found.entry.seq,
-        steps=_way_in(found),
+        steps=await _way_in(sight, found, attempts),
         subscribers=list(subscribers),
     )
 
 
-def _way_in(found: Found) -> list[TraceStep]:
+async def _way_in(sight: Sight, found: Found, attempts: Sequence[Attempt]) -> list[TraceStep]:
     event = _decode_event(found.entry.event_json)
     origin = event.provenance
     mapped = f"mapped by {origin.adapter}" + (f" from {origin.provider_type}" if origin.provider_type else "")
     key = "no ordering key" if event.ordering_key is None else f"ordering key {event.ordering_key}"
-    return [
+    received_ms = parse_iso_ms(event.received_at)
+    at_ms = None if received_ms is None else await logged_ms(sight, found, received_ms, attempts)
+    at = None if at_ms is None else format_ms(at_ms)
+    steps = [
         TraceStep(
             at=event.received_at,
             what="received",
             words=f"at {event.source}, proven by {origin.verified}, {mapped}; body SHA-256 {origin.raw_sha256}",
-        ),
-        TraceStep(
-            at=None,  # a moment later, or after a wait in the spool: no entry of the log says when it was written
-            what="logged",
-            words=f"as number {found.entry.seq} of partition {found.partition}; {key}",
-        ),
+        )
     ]
+    if received_ms is not None and at_ms is not None and at_ms - received_ms > SPOOLED_MS:
+        words = f"kept in the spool from {event.received_at} to {at}, {duration((at_ms - received_ms) / 1000)}"
+        steps.append(TraceStep(at=event.received_at, what="spooled", words=words))
+    words = f"as number {found.entry.seq} of partition {found.partition}; {key}"
+    return [*steps, TraceStep(at=at, what="logged", words=words)]
 
 
 async def _trace_subscriber(

@@ -73,9 +73,9 @@ def lookups(keys: SubscriberKeys, seq: int) -> list[tuple[Any, ...]]:
 
 def found(seq: int, answers: Sequence[Any]) -> First | None:
     """The first attempt of this event, if it succeeded and is still kept."""
-    for records in answers:
-        for _, (_, record) in records:
-            for each in unpack(record):
-                if each.seq == seq:
-                    return each
-    return None
+    return next((each for each in behind(seq, answers) if each.seq == seq), None)
+
+
+def behind(seq: int, answers: Sequence[Any]) -> list[First]:
+    """All that the answers hold of this event, or of those behind it in the log."""
+    return [each for records in answers for _, (_, record) in records for each in unpack(record) if each.seq >= seq]

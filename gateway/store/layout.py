@@ -30,7 +30,8 @@ key                                written   what
                                              first partition alone
 ``{n}:log``                        commit    the log; trimmed by trim
 ``{n}:seen:<event id>``            commit    sequence number; expires after the longest of dedupe window, the
-                                             provider's retry horizon and the retention. Also the look-up by id
+                                             provider's retry horizon and the retention, which tells when it
+                                             was made. Also the look-up by id
 ``{n}:committer:<id>``             commit    ``<batch number>:<reply>`` of the last batch of one committer, so that
                                              repeating a batch whose reply was lost changes nothing; also what
                                              tells which batches of the spool are in already

@@ -50,7 +50,9 @@ class Staff:
         event = event or make_event(next(self._numbers), event_type, **fields)
         logs = self.gateway.logs
         at = logs[partition_of(event.source, event.ordering_key, event.id, len(logs))]
-        new = NewEvent(event.id, event.source, 3_600, msgspec.json.encode(event), raw)
+        config = self.gateway.config
+        remembered_s = config.remembered_s(event.source) if event.source in config.sources else 3_600
+        new = NewEvent(event.id, event.source, remembered_s, msgspec.json.encode(event), raw)
         await at.commit(at.next_batch(), Batch([new], [(event.source, "accepted", 1)], [], []))
         return event
 

@@ -57,7 +57,11 @@ _TRACE = {
     "sequence": 412,
     "steps": [
         {"at": _AT, "what": "received", "words": "at enviaai-br, proven by hmac-sha256, mapped by enviaai/1"},
-        {"at": None, "what": "logged", "words": "as number 412 of partition 0; ordering key chat_def456"},
+        {
+            "at": "2026-02-03T12:00:05.414Z",
+            "what": "logged",
+            "words": "as number 412 of partition 0; ordering key chat_def456",
+        },
     ],
     "subscribers": [
         {

@@ -1,0 +1,124 @@
+"""When an event was logged, and whether it was kept in the spool before: reckoned from the mark of its id."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.operate.logged import CLOCKS_MS, reckoned_ms
+from schemas.event import Event
+from schemas.timestamps import format_ms, parse_iso_ms
+from tests.operate.office import make_event
+from tests.operate.staff import Staff, settings, staff
+from tests.support.delivering import wall_ms
+from tests.support.servers import answering, response, serving
+
+SOURCE = '[sources.enviaai-br]\nadapter = "enviaai"\nsecrets = ["env:W"]\n'
+HOUR_MS = 3_600_000
+
+
+def came(number: int, received_ms: int, event_type: str = "message.received") -> Event:
+    """An event that was received at a time."""
+    return msgspec.structs.replace(make_event(number, event_type), received_at=format_ms(received_ms))
+
+
+async def steps(at: Staff, event: Event) -> dict[str, dict[str, Any]]:
+    """Its way up to the log, by what happened."""
+    answer = await at.operator.get(f"/api/events/{event.id}/trace")
+    return {step["what"]: step for step in answer.json()["steps"]}
+
+
+async def shift(at: Staff, event: Event, by_ms: int) -> None:
+    """As if the mark had been made for longer than the settings of today say."""
+    key, store = at.gateway.keys[0].seen_prefix + event.id, at.gateway.store
+    assert await store.call("PEXPIREAT", key, await store.call("PEXPIRETIME", key) + by_ms)
+
+
+def test_a_trace_says_when_an_event_was_logged_and_from_when_to_when_it_was_spooled(tmp_path: Path) -> None:
+    """By the mark that the commit made: no byte is kept for it. What was logged at once was not in the spool."""
+
+    async def run() -> None:
+        async with (
+            serving(answering(response("204 No Content"))) as server,
+            staff(tmp_path, {"crm": settings(server.port)}, tables=SOURCE) as at,
+        ):
+            began_ms = wall_ms()
+            kept = await at.log(event=came(1, began_ms - 42_000))
+            ended_ms = wall_ms()
+            found = await steps(at, kept)
+            logged_ms = parse_iso_ms(found["logged"]["at"])
+            assert logged_ms is not None
+            assert began_ms <= logged_ms <= ended_ms
+            words = f"kept in the spool from {kept.received_at} to {found['logged']['at']}, "
+            assert list(found) == ["received", "spooled", "logged"]
+            assert found["spooled"]["words"].startswith(words)
+            at_once = await at.log(event=came(2, wall_ms()))
+            found = await steps(at, at_once)
+            assert list(found) == ["received", "logged"]
+            part = await at.comes_to(at_once, "delivered")
+            assert at_once.received_at <= found["logged"]["at"] <= part["attempts"][0]["began_at"]
+
+    asyncio.run(run())
+
+
+def test_a_time_that_cannot_have_been_is_not_told(tmp_path: Path) -> None:
+    """The windows were others then: the time would be before the event came, or after it or one behind it was sent."""
+
+    async def run() -> None:
+        crm = settings(0, types=["message.received"])
+        async with serving(answering(response("204 No Content"))) as server:
+            crm["url"] = settings(server.port)["url"]
+            async with staff(tmp_path, {"crm": crm}, tables=SOURCE) as at:
+                at.gateway.desk.sight.wall_ms = lambda: wall_ms() + 2 * HOUR_MS
+                filtered = await at.log(event=came(1, wall_ms(), "message.read"))
+                await shift(at, filtered, HOUR_MS)
+                assert "spooled" in await steps(at, filtered), "nothing is known yet that contradicts it"
+                sent = await at.log(event=came(2, wall_ms()))
+                await at.comes_to(sent, "delivered")
+                await shift(at, sent, HOUR_MS)
+                for event in (filtered, sent):
+                    assert (await steps(at, event))["logged"]["at"] is None
+                await shift(at, sent, -2 * HOUR_MS)
+                assert (await steps(at, sent))["logged"]["at"] is None
+                assert await at.gateway.store.call("PERSIST", at.gateway.keys[0].seen_prefix + sent.id)
+                assert (await steps(at, sent))["logged"]["at"] is None
+
+    asyncio.run(run())
+
+
+def test_an_attempt_that_failed_bounds_the_time_too(tmp_path: Path) -> None:
+    """It was made after the event was logged, whatever came of it."""
+
+    async def run() -> None:
+        failing = answering(response("500 Internal Server Error"))
+        async with (
+            serving(failing) as server,
+            staff(tmp_path, {"crm": settings(server.port, retry=["1h"])}, tables=SOURCE) as at,
+        ):
+            at.gateway.desk.sight.wall_ms = lambda: wall_ms() + 2 * HOUR_MS
+            event = await at.log(event=came(1, wall_ms()))
+            await at.comes_to(event, "parked")
+            assert (await steps(at, event))["logged"]["at"] is not None
+            await shift(at, event, HOUR_MS)
+            assert (await steps(at, event))["logged"]["at"] is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("logged_at_ms", "told_ms"),
+    [
+        (5_000, 5_000),
+        (3_999, 4_000),
+        (4_000 - CLOCKS_MS, 4_000),
+        (4_000 - CLOCKS_MS - 1, None),
+        (9_001, 9_000),
+        (9_000 + CLOCKS_MS, 9_000),
+        (9_000 + CLOCKS_MS + 1, None),
+    ],
+)
+def test_clocks_that_differ_a_little_do_not_matter(logged_at_ms: int, told_ms: int | None) -> None:
+    """Up to a second, the time told is one at which it can have been; beyond it nothing is."""
+    assert reckoned_ms(logged_at_ms, 4_000, 9_000) == told_ms
