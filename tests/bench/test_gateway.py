@@ -13,10 +13,9 @@ from bench.process import command_name, descendants
 from bench.subject import STORE_COMMANDS, Gateway
 from gateway.store.layout import Keys
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.skipif(bool(missing_tools()), reason=f"Debian packages missing: {', '.join(missing_tools())}"),
-]
+pytestmark = pytest.mark.skipif(bool(missing_tools()), reason=f"Debian packages missing: {', '.join(missing_tools())}")
+WITHIN_S = 60
+"""How long a client may take for its requests, on whatever machine; it ends when it has sent all of them."""
 
 
 def test_every_200_is_in_the_log_and_an_entry_deleted_behind_its_back_refuses_the_row(tmp_path: Path) -> None:
@@ -24,7 +23,7 @@ def test_every_200_is_in_the_log_and_an_entry_deleted_behind_its_back_refuses_th
     requests = make_requests(tmp_path / "load", 400)
     with Gateway(tmp_path / "gateway", role="intake", cores=cores()).ready() as gateway:
         store_pid = next(pid for pid in descendants(gateway.pid) if command_name(pid) in STORE_COMMANDS)
-        sent = send(gateway.port, requests, window_s=5, connections=8, log=tmp_path / "log", cores=None)
+        sent = send(gateway.port, requests, window_s=WITHIN_S, connections=8, log=tmp_path / "log", cores=None)
         assert sent.ok == 400
         facts = gateway.facts()
         assert (facts.log_length, facts.appendfsync) == (400, "always")
@@ -42,7 +41,7 @@ def test_duplicates_refuse_the_row(tmp_path: Path) -> None:
     requests = make_requests(tmp_path / "load", 50)
     with Gateway(tmp_path / "gateway", role="intake", cores=None).ready() as gateway:
         log = tmp_path / "log"
-        twice = [send(gateway.port, requests, window_s=5, connections=4, log=log, cores=None) for _ in range(2)]
+        twice = [send(gateway.port, requests, window_s=WITHIN_S, connections=4, log=log, cores=None) for _ in range(2)]
         assert [sent.ok for sent in twice] == [50, 50]
         with pytest.raises(RefusedError, match="the log holds 50 events, the client counted 100"):
             check(twice, gateway.facts())

@@ -22,7 +22,6 @@ from bench.sink import Sink
 from bench.subject import StoreFacts
 
 needs_tools = pytest.mark.skipif(bool(missing_tools()), reason=f"Debian packages missing: {', '.join(missing_tools())}")
-pytestmark = pytest.mark.alone
 
 WINDOW_S = 0.4
 
@@ -124,6 +123,7 @@ def test_a_child_is_pinned_ends_with_its_block_and_shows_its_last_words(tmp_path
     assert child.process.poll() is not None
 
 
+@pytest.mark.alone
 def test_neighbours_are_who_is_neither_us_nor_our_children(tmp_path: Path) -> None:
     """Work of our own ended children is not blamed on others; work of a child still running is, until it ends."""
     burn = "import time\nwhile time.process_time() < 0.4: pass\nprint('burnt', flush=True)"
@@ -149,6 +149,7 @@ def test_a_row_measured_beside_others_counts_for_nothing() -> None:
 
 
 @needs_tools
+@pytest.mark.alone
 def test_the_client_counts_what_the_bare_server_answered(tmp_path: Path) -> None:
     """Every request that was sent was answered 200 and counted, at full speed and at a held rate."""
     bench = Bench(tmp_path, cores(), QUICK, no_words)
@@ -186,6 +187,7 @@ def test_the_client_does_not_take_another_answer_for_a_200(tmp_path: Path) -> No
 
 
 @needs_tools
+@pytest.mark.alone
 def test_the_client_waits_for_answers_that_are_on_their_way(tmp_path: Path) -> None:
     """A server that answers late, after sending has ended, has all its answers counted."""
     answered = 0

@@ -52,10 +52,10 @@ async def minutes(clock: Clock, count: int) -> None:
         await asyncio.sleep(0.11)  # a tick of every lane
 
 
-async def dead_for(directory: Path, dead: int, rules: Rules, *, long: int) -> tuple[int, int, int]:
+async def dead_for(directory: Path, dead: int, rules: Rules, *, long: int, many: int = MANY) -> tuple[int, int, int]:
     """Bytes held for ``dead`` subscribers after few events, after many, and how many events they had parked at most.
 
-    ``long``: minutes before the first count.
+    ``long``: minutes before the first count. ``many``: how many events; nine equal parts and ``FEW``.
     """
     async with rig(directory) as r, refusing() as port, serving(answering(OK)) as server:
         clock = Clock()
@@ -69,13 +69,13 @@ async def dead_for(directory: Path, dead: int, rules: Rules, *, long: int) -> tu
             await arrive(r, FEW, 0)
             await r.settled("alive", offered=FEW)
             await minutes(clock, long)
-            few = await held_bytes(r, names)
+            held_first = await held_bytes(r, names)
             for part in range(9):
-                await arrive(r, (MANY - FEW) // 9, 1_000 * (part + 1))
+                await arrive(r, (many - FEW) // 9, 1_000 * (part + 1))
                 # while the others' clock stands still: the living one waits for none of them
-                await r.settled("alive", offered=FEW + (part + 1) * (MANY - FEW) // 9)
+                await r.settled("alive", offered=FEW + (part + 1) * (many - FEW) // 9)
                 await minutes(clock, 2)
-            many = await held_bytes(r, names)
+            held_then = await held_bytes(r, names)
             parked = [int(await r.store.call("HLEN", r.keys.subscriber(name).parked)) for name in names]
             held = [int(await r.store.call("HLEN", r.keys.subscriber(name).held)) for name in names]
             states = [await r.store.call("HGET", r.keys.subscriber(name).sub, "breaker") for name in names]
@@ -83,10 +83,10 @@ async def dead_for(directory: Path, dead: int, rules: Rules, *, long: int) -> tu
                 assert all(msgspec.json.decode(state, type=BreakerState).open for state in states)
             ledger = await r.ledger()
             assert ledger.unaccounted == 0
-            assert {ledger.subscribers[name].pending for name in names} == {MANY}
-        assert len(server.requests) == MANY
+            assert {ledger.subscribers[name].pending for name in names} == {many}
+        assert len(server.requests) == many
         assert await r.audited() == (0, [])
-        return few, many, max(parked) + max(held)
+        return held_first, held_then, max(parked) + max(held)
 
 
 @pytest.mark.alone
@@ -101,5 +101,6 @@ def test_dead_subscribers_cost_the_store_nothing_that_grows_with_events(tmp_path
 
 def test_without_the_breaker_they_would_cost_bytes_for_every_event(tmp_path: Path) -> None:
     """The positive control: the same measurement sees what each event costs when nothing holds them back."""
-    few, many, _ = asyncio.run(dead_for(tmp_path, 3, Rules(trip_failures=1_000_000, rate_over=1_000_000), long=5))
-    assert (many - few) / (MANY - FEW) / 3 > 50
+    rules, count = Rules(trip_failures=1_000_000, rate_over=1_000_000), 780
+    few, many, _ = asyncio.run(dead_for(tmp_path, 3, rules, long=5, many=count))
+    assert (many - few) / (count - FEW) / 3 > 50
