@@ -127,25 +127,32 @@ def test_a_lost_reply_is_asked_for_again_and_counts_once(valkey: StoreServer) ->
     asyncio.run(check())
 
 
-def test_of_a_batch_that_the_store_never_takes_only_the_request_at_fault_is_refused(valkey: StoreServer) -> None:
+@pytest.mark.parametrize(
+    ("ill", "sizes"),
+    [(13, [1, 40, 20, 20, 10, 4, 6, 2, 4, 2, 2, 10]), (0, [1, 40, 20, 10, 4, 2, 2, 6, 10, 20])],
+    ids=["inside", "first"],
+)
+def test_of_a_batch_that_the_store_never_takes_only_the_request_at_fault_is_refused(
+    valkey: StoreServer, ill: int, sizes: list[int]
+) -> None:
     """What shared its batch is in, in order, and answered as such; each request is counted once, noted ones too."""
 
     async def check() -> None:
         async with room(valkey) as made:
             await made.submit("warm")
             requests = [[event(f"{number}"), event(f"{number}x")] for number in range(20)]
-            requests[13][1] = event("ill", seen_ttl_s=1 << 60)
+            requests[ill][1] = event("ill", seen_ttl_s=1 << 60)
             made.committer._expected = len(requests)
             made.committer.note(SOURCE, "rejected", number=2)
             waiting = [made.committer.submit(events, count=ACCEPTED) for events in requests]
             answers = await asyncio.gather(*waiting, return_exceptions=True)
-            assert [len(each.events) for each in made.batches] == [1, 40, 20, 20, 10, 4, 6, 2, 4, 2, 2, 10]
+            assert [len(each.events) for each in made.batches] == sizes
             refused = [number for number, each in enumerate(answers) if not isinstance(each, list)]
-            assert refused == [13]
-            assert "EVENT" in str(answers[13])
+            assert refused == [ill]
+            assert "EVENT" in str(answers[ill])
             await made.submit("after")
             names = await made.partition.names()
-            wanted = [name for number in range(20) for name in (f"{number}", f"{number}x") if name != "13x"]
+            wanted = [name for number in range(20) for name in (f"{number}", f"{number}x") if name != f"{ill}x"]
             assert names == ["warm", *wanted, "after"]
             ledger = await made.partition.ledger()
             assert (ledger.requests.accepted, ledger.requests.rejected, ledger.unaccounted) == (21, 2, 0)
@@ -333,6 +340,18 @@ def test_a_provider_that_hangs_up_changes_nothing_for_the_others(valkey: StoreSe
             made.proxy.passing.set()
             assert [await tasks[0], await tasks[2]] == [[1], [3]]
             assert await made.submit("b") == [0]
+
+    asyncio.run(check())
+
+
+def test_a_part_of_a_request_that_is_counted_elsewhere_travels_too(valkey: StoreServer) -> None:
+    """Its events are logged here; the request is in the account of another partition."""
+
+    async def check() -> None:
+        async with room(valkey) as made:
+            assert await made.committer.submit([event("a")], count=None) == [1]
+            assert made.batches[0].counts == []
+            assert await made.accepted() == 0
 
     asyncio.run(check())
 

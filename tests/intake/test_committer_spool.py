@@ -49,6 +49,7 @@ def test_what_the_store_does_not_take_goes_to_the_spool_as_it_is(
             made.committer.note(SOURCE, "rejected", kept(b"r" * 50_000))
             quarantined = made.committer.submit([], count=(SOURCE, "quarantined"), quarantined=kept(b"q"))
             assert await made.ask("b", "c") == [SPOOLED, SPOOLED]
+            assert SPOOLED < 0, "neither a duplicate nor in the log"
             assert await quarantined == []
             assert asked == [1] + [2] * SPOOL_TRIES
             (row,) = rows(made)
