@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.store import firsts, parked
 from gateway.store.connection import Store
-from gateway.store.firsts import RECORD_BYTES, First, lookups, pack, unpack
+from gateway.store.firsts import RECORD_BYTES, First, behind, lookups, pack, unpack
 from gateway.store.layout import Keys
 from gateway.store.parked import SubscriberStore
 from gateway.store.subscribers import StoredSubscribers
@@ -223,3 +223,11 @@ def test_what_begins_anew_leaves_nothing_of_before(server: StoreServer, monkeypa
             assert await kept(subscriber) == [[1]]
 
     asyncio.run(check())
+
+
+def test_what_is_behind_an_event_is_it_and_later_ones() -> None:
+    """Of a record that begins before it, what is before it is left out; another stream's is there too."""
+    kept = [first(seq) for seq in (3, 5, 9)]
+    answers = [[(b"9-0", (b"f", pack(kept[:2])))], [(b"9-0", (b"f", pack(kept[2:])))]]
+    assert behind(5, answers) == kept[1:]
+    assert behind(10, answers) == []
