@@ -162,8 +162,9 @@ class Drainer:
         except StoreError as error:
             spool.lost(str(error))
             await asyncio.sleep(LOOK_S / 2)
-        finally:  # whatever ended it, no batch waits for us now
+        finally:  # whatever ended it, no batch waits for us now, and no other process for what is committed
             spool.is_drained()
+            await self._remove_done()
 
     async def _drain_some(self) -> bool:
         """Commit the oldest rows there are, of one file; whether there may be more. Raises ``StoreError``."""
@@ -193,12 +194,13 @@ class Drainer:
         partitions: dict[int, list[Row]] = {}
         for row in rows:
             partitions.setdefault(row.partition, []).append(row)
-        ends = await asyncio.gather(*[self._commit(chosen[1], each) for each in partitions.values()])
+        ends = await asyncio.gather(
+            *[self._commit(chosen[1], each) for each in partitions.values()],
+            self._remove_meanwhile(chosen[1]),
+        )
         failed = [end for end in ends if end is not None]
         if all(isinstance(end, SpoolError) for end in failed):  # the store has answered
             self._spool.found()
-        if self._has(chosen[1]):
-            await self._remove(chosen[1])
         if failed:
             raise failed[0]
         return True
@@ -289,21 +291,34 @@ class Drainer:
         self._no_longer_waits(held, row.held)
         self._spool.progress(row.held.bytes)
 
-    async def _remove(self, held: _Mine) -> None:
+    async def _remove_meanwhile(self, held: _Mine) -> Exception | None:
+        """Remove what the step before has committed, while this one waits for the store; why that was not possible."""
         try:
-            await self._spool.run(held.file.remove, held.done)
+            if held.done:
+                await self._remove(held)
+        except Exception as error:  # raised, it would leave the commits to go on alone
+            return error if self._has(held) else None
+        return None
+
+    async def _remove_done(self) -> None:
+        for mine in self._mine():
+            if mine.done:
+                await self._remove(mine)
+
+    async def _remove(self, held: _Mine) -> None:
+        done = frozenset(held.done)
+        try:
+            await self._spool.run(held.file.remove, done)
         except SpoolRefused as error:  # a full disk: they are committed, and are removed when there is room
             log.warning("spool.not_removed", why=str(error))
         else:
-            held.done.clear()
+            held.done -= done
             held.is_dirty = True
 
     async def _finish(self) -> None:
         """Nothing waits in our files, or only what must wait for others. Raises ``StoreError``."""
         spool = self._spool
-        for mine in self._mine():
-            if mine.done:
-                await self._remove(mine)
+        await self._remove_done()
         if spool.away_since_ms is not None:
             await self._logs[0].last()  # the spool may have had no room for what would have asked it
             spool.found()

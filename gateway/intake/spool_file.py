@@ -226,9 +226,9 @@ class SpoolFile:
         with explaining(self.path):
             fault("spool.remove", "before", disk_error)
             with transaction(self._database):
-                for row_id in ids:
-                    self._database.execute("DELETE FROM batches WHERE id = ?", (row_id,))
-                    self._database.execute("DELETE FROM payloads WHERE id = ?", (row_id,))
+                which = [(row_id,) for row_id in ids]
+                self._database.executemany("DELETE FROM batches WHERE id = ?", which)
+                self._database.executemany("DELETE FROM payloads WHERE id = ?", which)
             fault("spool.remove", "after", disk_error)
 
     def put_aside(self, row_id: int, why: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.errors import BatchRefused, SpoolRefused
+from gateway.errors import BatchRefused, SpoolRefused, SpoolUnreadable
 from gateway.intake import draining
 from gateway.intake.spool_database import Held
 from gateway.intake.spool_file import SpoolFile
@@ -159,6 +159,54 @@ def test_what_was_in_when_its_process_died_is_not_committed_again(valkey: StoreS
             assert await partition.names() == list("abcde")
             ledger = await partition.ledger()
             assert (ledger.requests.accepted, ledger.events.duplicate, ledger.unaccounted) == (5, 0, 0)
+
+    asyncio.run(check())
+
+
+def test_what_is_committed_is_removed_when_the_draining_stops_in_between(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the store is full after the first step. Other processes would wait for rows that wait for nothing."""
+    repeat = PartitionLog.repeat
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+
+            async def and_then_full(log: PartitionLog, committer: str, batches: list[tuple[int, Batch]]) -> object:
+                one.has_room = False
+                return await repeat(log, committer, batches)
+
+            await spool_of(one, *[batch(f"{number}") for number in range(300)])
+            with monkeypatch.context() as patch:
+                patch.setattr(PartitionLog, "repeat", and_then_full)
+                await one.drain()
+            assert len(await partition.names()) == draining.CHUNK_ROWS
+            assert one.spool.file is not None
+            assert one.spool.file.held().rows == one.spool.own.rows == 300 - draining.CHUNK_ROWS
+
+    asyncio.run(check())
+
+
+def test_a_step_is_finished_although_the_rows_of_the_one_before_cannot_be_removed(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is done while it waits for the store; left to go on alone, it would be counted beside what comes next."""
+
+    def refuse(_file: SpoolFile, _ids: object) -> None:
+        raise SpoolUnreadable("damaged")
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), partition):
+            await spool_of(one, *[batch(f"{number}") for number in range(300)])
+            with monkeypatch.context() as patch:
+                patch.setattr(SpoolFile, "remove", refuse)
+                with pytest.raises(SpoolUnreadable, match="damaged"):
+                    await one.drain()
+                assert one.spool.own == Held()
+            await one.drain()
+            assert await partition.names() == [f"{number}" for number in range(300)]
+            assert one.spool.file is not None
+            assert one.spool.file.held().rows == 0
 
     asyncio.run(check())
 
