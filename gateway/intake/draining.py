@@ -13,21 +13,20 @@ progress although the store is there (its process hangs) is waited for no longer
 """
 
 import asyncio
-import itertools
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import msgspec
 import structlog
 
-from gateway.errors import BatchRefused, SpoolError, SpoolFormat, SpoolRefused, SpoolUnreadable, StoreError
-from gateway.intake.parting import parts_of
+from gateway.errors import BatchRefused, SpoolError, SpoolRefused, SpoolUnreadable, StoreError
+from gateway.intake.looking import look_at
+from gateway.intake.repeating import parts_of_rows, repeat_first
 from gateway.intake.spool import Spool, close_file
 from gateway.intake.spool_database import Held
-from gateway.intake.spool_file import SUFFIX, UNREADABLE, Row, SpoolFile
-from gateway.intake.spool_folder import held_by, tidy
-from gateway.store.log import Batch, PartitionLog
+from gateway.intake.spool_file import Row, SpoolFile
+from gateway.store.log import PartitionLog
 
 log = structlog.get_logger("gateway.spool")
 
@@ -68,14 +67,6 @@ class _Peer(msgspec.Struct):
     oldest_ms: int | None
     since_s: float
     """Since when its oldest row is that one, or the store was away."""
-
-
-class _Look(msgspec.Struct):
-    """What the folder holds beside the files that this process has."""
-
-    orphans: list[SpoolFile] = []
-    peers: dict[Path, Held] = {}
-    troubles: dict[str, str] = {}
 
 
 class Drainer:
@@ -239,12 +230,9 @@ class Drainer:
         Nothing is raised: it would leave the other partitions to go on alone.
         """
         try:
-            parts = self._parts(held, rows)
+            parts = parts_of_rows(rows, held.file.partitions, len(self._logs))
             while rows:
-                if rows[0].id in parts:
-                    number_in, why_not = await self._commit_parts(rows[0], parts[rows[0].id])
-                else:
-                    number_in, why_not = await self._commit_whole(rows, parts)
+                number_in, why_not = await repeat_first(self._logs, rows, parts)
                 for row in rows[:number_in]:
                     held.done.add(row.id)
                     self._passed(held, row)
@@ -262,30 +250,6 @@ class Drainer:
         except Exception as error:
             return error
         return None
-
-    def _parts(self, held: _Mine, rows: list[Row]) -> dict[int, dict[int, Batch]]:
-        """Id of a row → its parts, for those that were made for another number of partitions and do not stay whole."""
-        n_logs = len(self._logs)
-        if held.file.partitions == n_logs:
-            return {}
-        return {row.id: parts for row in rows if (parts := parts_of(row.partition, row.batch, n_logs))}
-
-    async def _commit_whole(self, rows: list[Row], parts: Container[int]) -> tuple[int, Exception | None]:
-        """Commit the first rows that are of one committer and have no ``parts``, in one step: how many are in, and why
-        the next one is not. Raises ``StoreError``.
-        """
-        first = rows[0]
-        same = itertools.takewhile(lambda row: row.committer == first.committer and row.id not in parts, rows)
-        batches = [(row.number, row.batch) for row in same]
-        return await self._logs[first.partition].repeat(first.committer, batches)
-
-    async def _commit_parts(self, row: Row, parts: dict[int, Batch]) -> tuple[int, Exception | None]:
-        """Commit the parts of a row in their order: its committer numbers batches of no other partition."""
-        for number, part in parts.items():
-            number_in, why_not = await self._logs[number].repeat(row.committer, [(row.number, part)])
-            if not number_in:
-                return 0, why_not
-        return 1, None
 
     def _passed(self, held: _Mine, row: Row) -> None:
         self._no_longer_waits(held, row.held)
@@ -355,7 +319,18 @@ class Drainer:
         counted = {path: peer.held for path, peer in self._peers.items()}
         if self._looked_s - self._counted_s >= LOOK_S:
             self._counted_s, counted = self._looked_s, {}
-        found = await self._spool.run(self._look_at_folder, counted)
+        self._refused = {
+            path: (since_s, why)
+            for path, (since_s, why) in self._refused.items()
+            if self._looked_s - since_s < PATIENCE_S
+        }
+        found = await self._spool.run(
+            look_at,
+            self._spool.folder,
+            ours={mine.file.path for mine in self._mine()},
+            refused={path: why for path, (_, why) in self._refused.items()},
+            counted=counted,
+        )
         for orphan in found.orphans:
             log.info("spool.orphan", file=orphan.path.name)
             self._orphans[orphan.path] = _Mine(orphan)
@@ -392,31 +367,3 @@ class Drainer:
     def _horizon(self, peer: _Peer) -> int | None:
         """When the oldest row of another process's file came that ours must let go first."""
         return None if self._looked_s - peer.since_s > PATIENCE_S else peer.oldest_ms
-
-    def _look_at_folder(self, counted: Mapping[Path, Held]) -> _Look:
-        """``counted``: files of others of which it is known what they hold, but for the row that comes next."""
-        found = _Look()
-        folder = self._spool.folder
-        tidy(folder)
-        for path in folder.glob(f"*{UNREADABLE}"):
-            found.troubles[path.name] = "it is damaged, and was set aside"
-        own = self._spool.file.path if self._spool.file is not None else None
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
-            if path == own or path in self._orphans:
-                continue
-            refused_s, why = self._refused.get(path, (float("-inf"), ""))
-            if self._looked_s - refused_s < PATIENCE_S:
-                found.troubles[path.name] = why
-                continue
-            self._refused.pop(path, None)
-            try:
-                orphan = SpoolFile.adopt(path)
-                if orphan is not None:
-                    found.orphans.append(orphan)
-                else:
-                    found.peers[path] = held_by(path, counted.get(path))
-            except SpoolUnreadable as error:
-                found.troubles[path.with_suffix(UNREADABLE).name] = str(error)
-            except (SpoolRefused, SpoolFormat, OSError) as error:
-                found.troubles[path.name] = str(error)
-        return found

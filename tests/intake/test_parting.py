@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.intake import draining
+from gateway.intake import draining, repeating
 from gateway.intake.parting import parts_of
 from gateway.intake.spool_file import SpoolFile, new_row
 from gateway.store.layout import partition_of
@@ -100,7 +100,7 @@ def test_without_it_events_stay_where_their_key_does_not_lead(
     tmp_path: Path, valkey: StoreServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control of the above: what comes later for the same key would be in another partition."""
-    monkeypatch.setattr(draining, "parts_of", lambda *_: None)
+    monkeypatch.setattr(repeating, "parts_of", lambda *_: None)
     (tmp_path / "spool").mkdir()
     fill(tmp_path / "spool" / "old.spool", 1)
     assert [len(log) for log in story(tmp_path, valkey, 4)] == [len(EVENTS), 0, 0, 0]
@@ -151,7 +151,7 @@ def test_no_event_is_looked_at_where_the_number_of_partitions_is_the_same(
 ) -> None:
     """The file says for how many it was made, also after it was made small; where it does not, each batch is."""
     looked_at: list[int] = []
-    monkeypatch.setattr(draining, "parts_of", lambda partition, *_: looked_at.append(partition))
+    monkeypatch.setattr(repeating, "parts_of", lambda partition, *_: looked_at.append(partition))
     file = SpoolFile.create(tmp_path / "old.spool", made_for)
     file.shrink()
     file.append([new_row(0, "c", 1, Batch(EVENTS, [], [], []), 0)])
