@@ -61,7 +61,7 @@ TARGETS: tuple[Target, ...] = (
         ("tests/intake/test_pipeline.py",),
         frozenset({"receive", "understand", "_items", "request_id"}),
     ),
-    _lua("dedupe", "commit", "commit_edges", "repeat", "commit", "rights", "model"),
+    _lua("dedupe", "commit", "commit_edges", "left_entries", "repeat", "commit", "rights", "model"),
     Target(
         "dedupe",
         "gateway/store/log.py",
