@@ -159,15 +159,36 @@ def test_a_look_that_takes_long_ends_nobody_too_early() -> None:
         each.is_late = True
         made.add(each, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
     loop.turn(made.look_every_s)
-    began_s = loop.now_s
-    loop.turn(7.0)
-    loop.turn(7.0)
+    began_s, delays_s = loop.now_s, []
+    for _ in range(2):
+        delays_s.append(loop.calls[0][0])
+        loop.turn(7.0)
     assert made.now_s == began_s + 14.0
+    assert delays_s == [PAUSE_S, 0]  # and who is late does not wait for the pauses of thousands
     assert {each.as_of_s for each in late} == {began_s}
     for each in late:
         each.is_late = False
     loop.turn(made.look_every_s)  # it was not this process that stood still between two looks
     assert [each.looks for each in late] == [2] * len(late)
+
+
+def test_who_came_since_the_last_look_began_makes_no_room() -> None:
+    """However long the look takes; those who make room are sorted once a look."""
+    loop, made = Loop(), Connections(Limits(max_connections=ENDS_AT_ONCE + 1))
+    late = [Fake(loop.now_s) for _ in range(ENDS_AT_ONCE + 1)]
+    for each in late:
+        each.is_late = True
+        made.add(each, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    loop.turn(made.look_every_s)
+    loop.now_s += 1.0
+    made.remove(late[0])
+    new, newer = Fake(loop.now_s - 0.5), Fake(loop.now_s)
+    made.add(new, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    loop.turn(PAUSE_S)
+    for each in late:
+        each.used = True
+    assert made.add(newer, loop) is Place.SPARE  # type: ignore[arg-type]  # as much of a loop as it uses
+    assert not new.ended
 
 
 def test_the_cpu_is_given_to_who_waits_for_it() -> None:
