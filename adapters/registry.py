@@ -5,9 +5,11 @@ wrong.
 """
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import re
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +24,8 @@ GROUP = "gateway.adapters"
 _HERE = Path(__file__).parent
 _HAS_ADAPTER = re.compile(r"^ADAPTER\b[^=\n]*=", re.MULTILINE)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_imported: dict[str, bytes] = {}
+"""Module that was imported → SHA-256 of its file then; like ``sys.modules``, for as long as the process lives."""
 
 
 class BrokenAdapter(msgspec.Struct, frozen=True):
@@ -56,25 +60,73 @@ def find(reference: str, base: Path) -> Adapter | BrokenAdapter:
         return BrokenAdapter(reference, f"it cannot be imported: {type(error).__name__}: {error}")
 
 
+def code_sha256(reference: str, base: Path) -> bytes | None:
+    """Of the file with the code that ``find`` gives; ``None`` where it gave none.
+
+    Of a path that is the file as it is now, of a module the file as it was imported. What it imports is not counted.
+    """
+    if _is_path(reference):
+        return _sha256(base / reference)
+    return _imported.get(_module_name(reference) or "")
+
+
+def is_outdated(reference: str) -> bool:
+    """Whether a module's file has changed since it was imported. A path never is: it is read at each ``find``."""
+    name = None if _is_path(reference) else _module_name(reference)
+    module = sys.modules.get(name or "")
+    if name not in _imported or module is None or module.__file__ is None:
+        return False
+    return _sha256(Path(module.__file__)) != _imported[name]
+
+
 def _find(reference: str, base: Path) -> Adapter | BrokenAdapter:
-    if reference.endswith(".py") or "/" in reference:
+    if _is_path(reference):
         path = base / reference
         if not path.is_file():
             return BrokenAdapter(reference, f"there is no file {reference}, seen from the configuration's folder")
         return _of_module(_load_file(path), reference, path.stem)
     if reference in bundled():
-        return _of_module(importlib.import_module(f"adapters.{reference}"), reference, reference)
+        return _of_module(_import(f"adapters.{reference}"), reference, reference)
     if (entry_point := _installed().get(reference)) is not None:
+        _import(entry_point.module)
         loaded = entry_point.load()
         if isinstance(loaded, ModuleType):
             return _of_module(loaded, reference, reference)
         return _checked(loaded, reference, reference)
-    if "." in reference and all(part.isidentifier() for part in reference.split(".")):
-        return _of_module(importlib.import_module(reference), reference, reference.rpartition(".")[2])
+    if (name := _module_name(reference)) is not None:
+        return _of_module(_import(name), reference, reference.rpartition(".")[2])
     known = names()
     near = difflib.get_close_matches(reference, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}; or write a path to a .py file"
     return BrokenAdapter(reference, f"no adapter is named {reference!r}; {hint}")
+
+
+def _is_path(reference: str) -> bool:
+    return reference.endswith(".py") or "/" in reference
+
+
+def _module_name(reference: str) -> str | None:
+    """The module that a reference, which is no path, means; ``None`` if it means none."""
+    if reference in bundled():
+        return f"adapters.{reference}"
+    if (entry_point := _installed().get(reference)) is not None:
+        return entry_point.module
+    return reference if "." in reference and all(part.isidentifier() for part in reference.split(".")) else None
+
+
+def _import(name: str) -> ModuleType:
+    module = importlib.import_module(name)
+    if name not in _imported and module.__file__ and (found := _sha256(Path(module.__file__))):
+        _imported[name] = found
+    return module
+
+
+def _sha256(path: Path) -> bytes | None:
+    """``None`` for a file that cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:
+        return None
 
 
 def _installed() -> dict[str, EntryPoint]:

@@ -92,6 +92,8 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_s: float | None = None
     retention_s: float | None = None
     expect_every_s: float | None = None
+    code_sha256: bytes | None = None
+    """Of the file the adapter was loaded from."""
     broken: str | None = None
     """Why the adapter cannot work, if it cannot: this source answers 503, the others go on."""
     path_token_reference: str | None = None

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from msgspec import Meta
 
+from adapters.registry import is_outdated
 from gateway import problems
 from gateway.config import Config, Token
 from gateway.errors import ConfigError, StoreError
@@ -32,7 +33,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     what: Annotated[str, Meta(description="As the file names it.", examples=["subscribers.crm"])]
     change: Literal["added", "changed", "removed"]
-    settings: Annotated[list[str], Meta(description="Of a changed one: which settings.", examples=[["url", "types"]])]
+    settings: Annotated[
+        list[str],
+        Meta(
+            description="Of a changed one: which settings; `code` is that of the `.py` file a source's adapter is in.",
+            examples=[["url", "types"]],
+        ),
+    ]
 
 
 class WorkerReload(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +59,10 @@ class Reloaded(msgspec.Struct, frozen=True, kw_only=True):
         list[str],
         Meta(description="Settings that differ from those in force and wait for a restart.", examples=[["store.url"]]),
     ]
+    outdated: Annotated[
+        list[str],
+        Meta(description="Adapters whose module has changed since it was loaded: its code waits for a restart."),
+    ] = []
     workers: Annotated[list[WorkerReload], Meta(description="Each of several; empty where there is one process.")] = []
 
 
@@ -80,8 +91,11 @@ class Reloader:
         self._tell = tell
         self._lock = asyncio.Lock()
 
-    async def reload(self, *, dry_run: bool, who: Actor) -> Reloaded:
-        """Do it, or only say what it would do. Raises ``Refused`` for a file with mistakes; ``StoreUnavailable``."""
+    async def reload(self, *, dry_run: bool, who: Actor, told: Sequence[Change] = ()) -> Reloaded:
+        """Do it, or only say what it would do. Raises ``Refused`` for a file with mistakes; ``StoreUnavailable``.
+
+        ``told``: changes that another worker has written into the audit log.
+        """
         async with self._lock:
             try:
                 # In a thread: a file on a slow disk must not keep requests waiting.
@@ -97,17 +111,25 @@ class Reloader:
                 dry_run=dry_run,
                 changes=changes(self._in_force, wanted),
                 restart=needs_restart(self._at_start, wanted),
+                outdated=await asyncio.to_thread(outdated, wanted),
             )
             if not dry_run:
                 effective = without_restart(self._at_start, wanted)
                 self._replace_sources(effective)
                 self._replace_tokens(effective)
                 # After the sources and the tokens: a token is taken away though the store cannot be told of it.
-                await self._tell(who, *told_values(self._in_force, effective, answer.changes))
+                if not told or any(each not in told for each in answer.changes):
+                    await self._tell(who, *told_values(self._in_force, effective, answer.changes))
                 await self._replace_subscribers(effective)
                 self._in_force = effective
-                told = [f"{each.what} {each.change}" for each in answer.changes]
-                log.info("operate.change", what="reload", who=who.name, changes=told, restart=answer.restart)
+                log.info(
+                    "operate.change",
+                    what="reload",
+                    who=who.name,
+                    changes=[f"{each.what} {each.change}" for each in answer.changes],
+                    restart=answer.restart,
+                    outdated=answer.outdated,
+                )
             return answer
 
     async def reload_quietly(self, who: str) -> None:
@@ -160,6 +182,11 @@ def needs_restart(before: Config, after: Config) -> list[str]:
         one, other = getattr(before, table), getattr(after, table)
         found += [f"{table}.{field}" for field in _fields(one, other) if field not in LIVE.get(table, ())]
     return found
+
+
+def outdated(config: Config) -> list[str]:
+    """The adapters whose module has another code than the one that runs: Python imports a module once."""
+    return sorted(filter(is_outdated, {source.adapter for source in config.sources.values()}))
 
 
 def without_restart(before: Config, wanted: Config) -> Config:

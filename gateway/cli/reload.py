@@ -54,5 +54,8 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
     for each in answer["workers"]:
         if each["why"] is not None:
             out.print(f"worker {each['worker']} goes on as before: {clean(each['why'])}", style="red", soft_wrap=True)
+    for name in answer["outdated"]:
+        what = f"the code of the adapter {clean(name)} has changed since it was loaded"
+        out.print(f"{what}: it takes a restart (SIGUSR2 rolls the workers)", style="yellow", soft_wrap=True)
     for name in answer["restart"]:
         out.print(f"{clean(name)}  differs from what runs, and waits for a restart", style="yellow", soft_wrap=True)

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from adapters.contract import Adapter, Setting, Source
-from adapters.registry import BrokenAdapter, find
+from adapters.registry import BrokenAdapter, code_sha256, find
 from gateway.config import SourceSettings, hash_token
 from gateway.config_file.section import Key, Reading, Section
 from gateway.config_file.tables import MIN_TOKEN_CHARS
@@ -98,6 +98,7 @@ def read_source(section: Section, name: str) -> SourceSettings | None:
         rate_per_s=rate_per_s,
         retention_s=retention_s,
         expect_every_s=expect_every_s,
+        code_sha256=code_sha256(reference, section.reading.base),
         broken=found.reason if isinstance(found, BrokenAdapter) else None,
         path_token_reference=token_reference if isinstance(token_reference, str) else None,
     )

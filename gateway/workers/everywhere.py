@@ -22,6 +22,8 @@ RELOAD_WITHIN_S = 20.0
 class _Order(msgspec.Struct):
     dry_run: bool
     who: Actor
+    told: list[Change]
+    """What is in the audit log already."""
 
 
 class Everywhere:
@@ -38,10 +40,12 @@ class Everywhere:
         The answer has the changes of all: a worker that was started later than the file was changed has none.
         """
         here = await self._reloader.reload(dry_run=dry_run, who=who)
-        others = await self._exchange.ask("reload", Reloaded, _Order(dry_run, who), within_s=RELOAD_WITHIN_S)
+        others = await self._exchange.ask(
+            "reload", Reloaded, _Order(dry_run, who, here.changes), within_s=RELOAD_WITHIN_S
+        )
         workers = [WorkerReload(worker=self._worker, done=not dry_run, why=None)]
         changes: dict[str, Change] = {each.what: each for each in here.changes}
-        restart = set(here.restart)
+        restart, outdated = set(here.restart), set(here.outdated)
         for number, answer in others.items():
             if isinstance(answer, Exception):
                 why = str(answer) or "it did not answer in time"
@@ -51,10 +55,12 @@ class Everywhere:
             workers.append(WorkerReload(worker=number, done=not dry_run, why=None))
             changes = {**{each.what: each for each in answer.changes}, **changes}
             restart.update(answer.restart)
+            outdated.update(answer.outdated)
         return Reloaded(
             dry_run=dry_run,
             changes=[changes[what] for what in sorted(changes)],
             restart=sorted(restart),
+            outdated=sorted(outdated),
             workers=sorted(workers, key=lambda each: each.worker),
         )
 
@@ -68,7 +74,7 @@ def answers(reloader: Reloader, knows: Callable[[], Process]) -> Answers:
     async def reload(given: Any) -> Reloaded:
         order = msgspec.convert(given, _Order)
         try:
-            return await reloader.reload(dry_run=order.dry_run, who=order.who)
+            return await reloader.reload(dry_run=order.dry_run, who=order.who, told=order.told)
         except Refused as refusal:
             raise RuntimeError(refusal.detail) from None
 

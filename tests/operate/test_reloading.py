@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from adapters import enviaai
 from gateway.config import Config, load
 from gateway.operate.changes import Actor
 from gateway.operate.refusals import Refused
-from gateway.reloading import Reloader, changes, needs_restart
+from gateway.reloading import Reloader, changes, needs_restart, outdated
 from tests.operate.staff import settings, staff
 
 FIRST = """
@@ -21,6 +22,11 @@ secrets = ["env:S"]
 [subscribers.crm]
 url = "https://crm.example.com/"
 secrets = ["env:W"]
+"""
+SECOND = """
+[sources.second]
+adapter = "acme_for_reload.by_module"
+secrets = ["env:S"]
 """
 ENV = {
     "T": "token-of-these-tests-0000000",
@@ -64,6 +70,29 @@ def test_what_needs_a_restart_is_named_as_the_file_names_it(tmp_path: Path) -> N
         *("store.retention", "store.url"),
     ]
     assert needs_restart(before, before) == []
+
+
+def test_another_code_of_an_adapter_is_a_change_or_waits_for_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path is loaded afresh by each reload; a module was imported once, and it is said that it has changed since."""
+    code = Path(enviaai.__file__).read_text("utf-8")
+    package = tmp_path / "acme_for_reload"
+    package.mkdir()
+    files = [tmp_path / "by_path.py", package / "by_module.py"]
+    for file in files:
+        file.write_text(code.replace('name="enviaai"', f'name="{file.stem}"'))
+    monkeypatch.syspath_prepend(tmp_path)
+    text = FIRST.replace('"enviaai"', '"by_path.py"') + SECOND
+    before = read(tmp_path, text)
+    assert (changes(before, read(tmp_path, text)), outdated(before)) == ([], [])
+    for file in files:
+        file.write_text(file.read_text() + "# mended\n")
+    after = read(tmp_path, text)
+    assert [(each.what, each.change, each.settings) for each in changes(before, after)] == [
+        ("sources.br", "changed", ["code"])
+    ]
+    assert outdated(after) == ["acme_for_reload.by_module"]
 
 
 def test_what_needs_a_restart_does_not_change_by_a_reload(tmp_path: Path) -> None:

@@ -158,6 +158,8 @@ def test_whoever_is_asked_knows_what_all_know(tmp_path: Path) -> None:
         done = (await at.get("/api/reload", method="POST")).json()
         assert [each["what"] for each in done["changes"]] == ["gateway.tokens.new"]
         assert [(each["worker"], each["done"]) for each in done["workers"]] == [(0, True), (1, True)]
+        (entry,) = [each for each in (await at.get("/api/changes")).json()["items"] if each["what"] == "reload"]
+        assert entry["who"] == "admin_token", "and only who was asked has written it"
         for worker in (0, 1):
             with only(at, worker):
                 assert (await at.get("/api/ledger", headers={"authorization": f"Bearer {ENV['NEW']}"})).is_success
