@@ -1,8 +1,9 @@
 """When an event was logged: no entry of the log says so, but the mark of its id knows.
 
-The mark is made in the same step as the entry (``lua/commit.lua``), and how long it is kept is in the settings
-(``Config.remembered_s``): so the time is reckoned back from when it expires. The settings may have been others then,
-and the store's clock is not ours; what contradicts all else that is known of the event is not told.
+The mark is made in the same step as the entry (``lua/commit.lua``), and since which number the marks of a source have
+lived for how long is written down there too. So the time is reckoned back from when the mark expires, and not told of
+an event before that number. It is the time of the store's clock; one that contradicts all else that is known of the
+event by the gateway's clock is not told either.
 """
 
 from collections.abc import Iterable
@@ -15,20 +16,22 @@ from gateway.store.ledger import subscribers_of
 from gateway.store.parked import Attempt
 
 CLOCKS_MS = 1_000
-"""By so much the clocks of store and gateway may differ; beyond it nothing is said."""
-SPOOLED_MS = 5_000
-"""What was logged later than this after it was received was in the spool: no batch waits so long for the store
-(``intake/committer.py``)."""
+"""By so much the clocks of store and gateway may differ; where they are seen to differ by more, nothing is said."""
+WAITED_MS = 5_000
+"""A wait between the request and the log that is worth a line; to fetch a public key takes less (``intake/keys.py``).
+Where it was waited, nobody wrote down: requests also wait long in the queue before a store that is only slow."""
 
 
 async def logged_ms(sight: Sight, found: Found, received_ms: int, attempts: Iterable[Attempt]) -> int | None:
     """When it was, if that can be told. ``attempts``: those of it that are known. Raises ``StoreUnavailable``."""
-    if found.head.source not in sight.config.sources:
-        return None
     keys = sight.keys[found.partition]
     try:
         expires_ms = await sight.store.call("PEXPIRETIME", keys.seen_prefix + found.head.id)
     except StoreRefuses:  # a right that no other question needs
+        return None
+    since = await sight.store.call("HGET", keys.state, f"t:{found.head.source}")
+    lived_s, _, first = (since or b"").partition(b" ")
+    if not first or found.entry.seq < int(first):
         return None
     names = (await subscribers_of(sight.store, [keys]))[0]
     lookups = [each for name in sorted(names) for each in firsts.lookups(keys.subscriber(name), found.entry.seq)]
@@ -36,7 +39,7 @@ async def logged_ms(sight: Sight, found: Found, received_ms: int, attempts: Iter
     # What stands behind it in the log was logged later still, and sent after that.
     began += [each.at_ms - each.duration_ms for each in firsts.behind(found.entry.seq, await sight.store.many(lookups))]
     latest_ms = min([sight.wall_ms(), *began])
-    return reckoned_ms(expires_ms - sight.config.remembered_s(found.head.source) * 1000, received_ms, latest_ms)
+    return reckoned_ms(expires_ms - int(lived_s) * 1000, received_ms, latest_ms)
 
 
 def reckoned_ms(logged_at_ms: int, received_ms: int, latest_ms: int) -> int | None:

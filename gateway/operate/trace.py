@@ -13,7 +13,7 @@ from gateway.delivery.breaker import BreakerState
 from gateway.delivery.condition import Subject
 from gateway.operate.amounts import duration
 from gateway.operate.attempts import attempt_item
-from gateway.operate.logged import SPOOLED_MS, logged_ms
+from gateway.operate.logged import WAITED_MS, logged_ms
 from gateway.operate.search import Found, find
 from gateway.operate.sight import Sight
 from gateway.operate.states import states_and_attempts
@@ -94,9 +94,10 @@ async def _way_in(sight: Sight, found: Found, attempts: Sequence[Attempt]) -> li
             words=f"at {event.source}, proven by {origin.verified}, {mapped}; body SHA-256 {origin.raw_sha256}",
         )
     ]
-    if received_ms is not None and at_ms is not None and at_ms - received_ms > SPOOLED_MS:
-        words = f"kept in the spool from {event.received_at} to {at}, {duration((at_ms - received_ms) / 1000)}"
-        steps.append(TraceStep(at=event.received_at, what="spooled", words=words))
+    if received_ms is not None and at_ms is not None and at_ms - received_ms > WAITED_MS:
+        where = "" if sight.config.store.spool is None else ", in the queue or in the spool"
+        words = f"for the store, {duration((at_ms - received_ms) / 1000)} by its clock{where}"
+        steps.append(TraceStep(at=event.received_at, what="waited", words=words))
     words = f"as number {found.entry.seq} of partition {found.partition}; {key}"
     return [*steps, TraceStep(at=at, what="logged", words=words)]
 

@@ -15,7 +15,7 @@ class TraceStep(msgspec.Struct, frozen=True, kw_only=True):
     what: Annotated[
         str,
         Meta(
-            description="received, spooled, logged, subscribed, matched, not_matched, paused, breaker_open, behind, "
+            description="received, waited, logged, subscribed, matched, not_matched, paused, breaker_open, behind, "
             "held, not_kept, attempt, due, dead_letter, delivered, filtered …",
             examples=["attempt"],
         ),

@@ -20,9 +20,11 @@ key                                written   what
                                    trim      ``rejected_bytes``; lease: ``owner`` ``epoch`` ``lease_until_ms``;
                                              ledger: ``q:<source>:<accepted|ignored|quarantined|rejected>`` and
                                              ``e:<source>:<produced|logged|duplicate>``; ``l:<source>``
-                                             (``received_at`` of its latest event here); in the first
-                                             partition ``subscribers_version``, counted up with ``subscribers``, and
-                                             ``migrator`` ``migrator_until_ms`` while the format is changed
+                                             (``received_at`` of its latest event here); ``t:<source>`` (for how many
+                                             seconds its marks live, blank, the first sequence number since which
+                                             they all do); in the first partition ``subscribers_version``, counted up
+                                             with ``subscribers``, and ``migrator`` ``migrator_until_ms`` while the
+                                             format is changed
 ``{0}:subscribers``                API       hash: name → JSON of the settings as written, of subscribers made through
                                              the API, or ``FORGETTING``; secrets by reference only. In the first
                                              partition alone
@@ -30,8 +32,8 @@ key                                written   what
                                              first partition alone
 ``{n}:log``                        commit    the log; trimmed by trim
 ``{n}:seen:<event id>``            commit    sequence number; expires after the longest of dedupe window, the
-                                             provider's retry horizon and the retention, which tells when it
-                                             was made. Also the look-up by id
+                                             provider's retry horizon and the retention; with ``t:<source>``
+                                             that tells when it was made. Also the look-up by id
 ``{n}:committer:<id>``             commit    ``<batch number>:<reply>`` of the last batch of one committer, so that
                                              repeating a batch whose reply was lost changes nothing; also what
                                              tells which batches of the spool are in already

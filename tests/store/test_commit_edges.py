@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import BatchRefused, StoreError, StoreUnavailable
 from gateway.store import log as log_module
-from gateway.store.log import COMMITTER_TTL_S, Batch
+from gateway.store.log import COMMITTER_TTL_S, Batch, NewEvent
 from gateway.store.quarantine import KeptRequests
 from tests.store.partition import NOW_MS, SOURCE, Partition, event, kept
 from tests.support.stores import StoreServer
@@ -17,7 +17,7 @@ async def state(partition: Partition) -> dict[str, int]:
     """The partition's counters."""
     flat = await partition.store.call("HGETALL", partition.keys.state)
     pairs = zip(flat[::2], flat[1::2], strict=True)
-    return {name.decode(): int(value) for name, value in pairs if not name.startswith(b"l:")}
+    return {name.decode(): int(value) for name, value in pairs if name[:2] not in (b"l:", b"t:")}
 
 
 def test_a_batch_leaves_its_counts_and_nothing_else(server: StoreServer) -> None:
@@ -91,6 +91,39 @@ def test_marks_and_replies_live_as_long_as_they_were_told(server: StoreServer) -
             (committer,) = await store.call("KEYS", f"{partition.keys.committer_prefix}*")
             assert await store.call("GET", committer) == b"2:0"
             assert COMMITTER_TTL_S - 2 <= await store.call("TTL", committer) <= COMMITTER_TTL_S
+
+    asyncio.run(check())
+
+
+def test_it_is_written_down_since_which_number_the_marks_of_a_source_live_so_long(server: StoreServer) -> None:
+    """For each source; a duplicate makes no mark, and of an entry that is refused nothing is left."""
+
+    async def check() -> None:
+        async with server.store() as store:
+            partition = Partition(store)
+
+            async def since() -> list[bytes | None]:
+                found: list[bytes | None] = await store.call("HMGET", partition.keys.state, "t:one", "t:two")
+                return found
+
+            def new(name: str, source: str, ttl_s: int) -> NewEvent:
+                return event(name, source=source, seen_ttl_s=ttl_s)
+
+            await partition.commit(new("a", "one", 100), new("b", "one", 100), new("c", "two", 100))
+            assert await since() == [b"100 1", b"100 3"]
+            await partition.commit(new("d", "one", 100), new("a", "one", 50))
+            assert await since() == [b"100 1", b"100 3"], "the same; a duplicate"
+            await partition.commit(new("e", "two", 100), new("f", "one", 50), new("g", "one", 50))
+            assert await since() == [b"50 6", b"100 3"]
+            await partition.commit(new("h", "one", 100), new("i", "one", 50), new("j", "one", 100))
+            assert await since() == [b"100 10", b"100 3"], "what was so before does not count again"
+            await store.call(
+                "XADD", partition.keys.log, "11-0", "e", new("x", "one", 1).event_json, "r", "null", "m", 1
+            )
+            for _ in range(2):
+                with pytest.raises(StoreError, match="refused entry 11"):
+                    await partition.commit(new("k", "one", 50))
+            assert await since() == [b"100 10", b"100 3"], "it has no entry"
 
     asyncio.run(check())
 

@@ -14,7 +14,8 @@
 --
 -- 1 the batch was seen before: return the reply it had; a later one was: it comes too late, count nothing;
 --   the one that must be before it is not in: nothing either
--- 2 for each event: mark its id as seen; if it was not, give it the next sequence number and append it
+-- 2 for each event: mark its id as seen; if it was not, give it the next sequence number and append it; where marks of
+--   its source live for another time than before, write down since which number
 -- 3 append quarantined and rejected, drop the oldest rejected beyond the cap
 -- 4 add the counts, those of the earlier batch only if it is not in, and remember the reply
 --
@@ -61,6 +62,7 @@ if ARGV[shelves + 1 + 2 * tonumber(ARGV[shelves])] ~= '0' then redis.call('XLEN'
 
 local seq = tonumber(redis.call('HGET', state, 'seq') or '0')
 local logged, duplicate, latest, bytes = {}, {}, {}, 0
+local lives, since = {}, {}
 for i = 1, n_sources do logged[i], duplicate[i] = 0, 0 end
 
 local function finish()
@@ -71,6 +73,7 @@ local function finish()
     if came and came > (redis.call('HGET', state, 'l:' .. sources[i]) or '') then
       redis.call('HSET', state, 'l:' .. sources[i], came)
     end
+    if since[i] then redis.call('HSET', state, 't:' .. sources[i], string.format('%s %.0f', lives[i], since[i])) end
     if duplicate[i] > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':duplicate', duplicate[i]) end
     local produced = logged[i] + duplicate[i]
     if produced > 0 then redis.call('HINCRBY', state, 'e:' .. sources[i] .. ':produced', produced) end
@@ -130,6 +133,8 @@ for i = 6, #KEYS do
       return redis.error_reply(refused .. added.err)
     end
     seq = seq + 1
+    lives[source] = lives[source] or string.match(redis.call('HGET', state, 't:' .. sources[source]) or '', '^%d+')
+    if lives[source] ~= ARGV[at + 1] then lives[source], since[source] = ARGV[at + 1], seq end
     bytes = bytes + #ARGV[at + 2] + #ARGV[at + 3]
     logged[source] = logged[source] + 1
     latest[source] = ARGV[at + 2]
