@@ -58,6 +58,8 @@ class _Mine:
         """Rows that are committed, and not removed yet."""
         self.is_dirty = True
         """Whether rows were removed since it was made small."""
+        self.is_stuck = False
+        """Whether they could not be removed when that was tried last."""
 
 
 class _Peer(msgspec.Struct):
@@ -96,6 +98,7 @@ class Drainer:
         self._counted_s = float("-inf")
         """When it was last counted what the others hold; the turns between two looks need only their next rows."""
         self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self.troubles: dict[str, str] = {}
         """Name of a file → why it is not drained."""
 
@@ -106,21 +109,17 @@ class Drainer:
 
     async def stop(self) -> None:
         """End. What is not drained stays where it is."""
+        self._is_stopping = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        for held in self._orphans.values():
-            await self._spool.run(self._let_go, held)
-
-    def _let_go(self, held: _Mine) -> None:
-        try:
-            held.file.remove(held.done)
-        except SpoolError as error:  # they will be repeated, which changes nothing
-            log.warning("spool.not_removed", why=str(error))
-        close_file(held.file)
+        for orphan in self._orphans.values():
+            if orphan.done:  # the end of the last round was cut off
+                await self._remove(orphan)
+            await self._spool.run(close_file, orphan.file)
 
     async def _drain_forever(self) -> None:
-        while True:
+        while not self._is_stopping:  # an error at the end of a round hides that it was cancelled
             self._spool.wake.clear()
             try:
                 await self._round()
@@ -253,15 +252,15 @@ class Drainer:
 
     def _passed(self, held: _Mine, row: Row) -> None:
         self._no_longer_waits(held, row.held)
-        self._spool.progress(row.held.bytes)
+        self._spool.progress(row.held.bytes, row.held.requests)
 
     async def _remove_meanwhile(self, held: _Mine) -> Exception | None:
-        """Remove what the step before has committed, while this one waits for the store; why that was not possible."""
+        """Remove what the step before has committed, while this one waits for the store; what went wrong."""
         try:
             if held.done:
                 await self._remove(held)
-        except Exception as error:  # raised, it would leave the commits to go on alone
-            return error if self._has(held) else None
+        except Exception as error:  # a defect; raised, it would leave the commits to go on alone
+            return error
         return None
 
     async def _remove_done(self) -> None:
@@ -270,14 +269,19 @@ class Drainer:
                 await self._remove(mine)
 
     async def _remove(self, held: _Mine) -> None:
+        """Remove what is committed, if the disk lets us. Else it is tried again, and by an heir it would be repeated,
+        which changes nothing. Of a damaged file, what can be read is drained before.
+        """
         done = frozenset(held.done)
         try:
             await self._spool.run(held.file.remove, done)
-        except SpoolRefused as error:  # a full disk: they are committed, and are removed when there is room
-            log.warning("spool.not_removed", why=str(error))
+        except SpoolError as error:
+            if not held.is_stuck and self._has(held):  # it is tried many times a second; the writer may replace a file
+                log.warning("spool.not_removed", file=held.file.path.name, why=str(error))
+            held.is_stuck = True
         else:
             held.done -= done
-            held.is_dirty = True
+            held.is_dirty, held.is_stuck = True, False
 
     async def _finish(self) -> None:
         """Nothing waits in our files, or only what must wait for others. Raises ``StoreError``."""
@@ -304,6 +308,8 @@ class Drainer:
             await self._ask(own, own.file.shrink)
         if not spool.diverts:
             spool.is_drained()
+            if not any(mine.done for mine in self._mine()):
+                spool.emptied()
 
     def _mine(self) -> list[_Mine]:
         file = self._spool.file

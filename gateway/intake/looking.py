@@ -28,7 +28,8 @@ def look_at(
     """Look at all files but ``ours``, and adopt what has become an orphan.
 
     ``refused``: orphans that could not be used a moment ago, and why; they are not tried. ``counted``: files of others
-    of which it is known what they hold, but for the row that comes next. Raises ``SpoolRefused``.
+    of which it is known what they hold, but for the row that comes next. What one file has wrong is among the
+    ``troubles``. Raises ``OSError`` where the folder itself cannot be read.
     """
     found = Look()
     tidy(folder)

@@ -31,7 +31,9 @@ PACE_S = 1.0
 """The longest that a batch waits for the drainer, so that this one catches up."""
 
 PACE_TIMES = 4
-"""So many bytes are drained for each that is taken in meanwhile: the backlog shrinks whatever comes."""
+"""So many bytes are drained for each that is taken in meanwhile: the backlog shrinks whatever comes, as long as no wait
+ends at ``PACE_S``. Where waits do, each partition takes in about a batch in that time, and the backlog shrinks only if
+the drainer gets through more than those."""
 
 
 class Spool:
@@ -88,6 +90,11 @@ class Spool:
         """Set when there is something to drain."""
         self.broken = ""
         """Why nothing can be written at the moment; empty if it can."""
+        self._taken_requests = 0
+        """Since the store is away."""
+        self._drained_requests = 0
+        self._drained_since_ms: int | None = None
+        """Since the first was drained of what waits, or waited until now; ``None``: none was."""
         self.away_since_ms: int | None = None
         self.away_why = ""
 
@@ -144,13 +151,18 @@ class Spool:
         self.away_why = why
         self.is_drained()
         if self.away_since_ms is None:
-            self.away_since_ms = self._wall_ms()
+            self.away_since_ms, self._taken_requests = self._wall_ms(), 0
             log.error("spool.takes_over", why=why)
 
     def found(self) -> None:
         """The store can be used."""
         if self.away_since_ms is not None:
-            log.info("spool.store_is_back", away_s=(self._wall_ms() - self.away_since_ms) / 1000, **self._numbers())
+            log.info(
+                "spool.store_is_back",
+                away_s=(self._wall_ms() - self.away_since_ms) / 1000,
+                taken=self._taken_requests,
+                **self._numbers(),
+            )
         self.away_since_ms, self.away_why = None, ""
 
     def _numbers(self) -> dict[str, int]:
@@ -179,6 +191,7 @@ class Spool:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write(), name="spool")
         await done
+        self._taken_requests += row.requests
 
     async def _write(self) -> None:
         while self._coming:
@@ -240,8 +253,11 @@ class Spool:
         if file is self.file and counted is self.own and not is_writing:
             self.own = msgspec.structs.replace(held, aside=0, oldest_ms=None)
 
-    def progress(self, size_bytes: int) -> None:
-        """A batch of this size was committed, and is no longer counted here."""
+    def progress(self, size_bytes: int, requests: int = 1) -> None:
+        """A batch of this size was committed or put aside, and is no longer counted here."""
+        if self._drained_since_ms is None:
+            self._drained_since_ms = self._wall_ms()
+        self._drained_requests += requests
         # A step of the drainer ends for many at once, and what comes until the next one ends lives on that. When little
         # is left, little may be saved: else there would be something for as long as the savings last.
         self._ahead_bytes = min(self._ahead_bytes + size_bytes, self.own.bytes + self.elsewhere.bytes)
@@ -262,6 +278,13 @@ class Spool:
         """Nothing waits any longer, or it is not to be drained now."""
         self.is_draining, self._ahead_bytes = False, 0
         self._progress.set()
+
+    def emptied(self) -> None:
+        """Nothing is left in this process's files, and no others hold what must be committed first: say it once."""
+        if self._drained_since_ms is not None:
+            took_s = (self._wall_ms() - self._drained_since_ms) / 1000
+            log.info("spool.drained", requests=self._drained_requests, took_s=took_s)
+        self._drained_requests, self._drained_since_ms = 0, None
 
     async def close(self) -> None:
         """Let go of the file; what waits in it stays there."""

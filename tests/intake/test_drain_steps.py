@@ -2,10 +2,13 @@
 
 import asyncio
 import re
+from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from gateway.errors import BatchRefused, SpoolRefused, SpoolUnreadable
 from gateway.intake import draining
@@ -187,26 +190,113 @@ def test_what_is_committed_is_removed_when_the_draining_stops_in_between(
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("error", [SpoolUnreadable("damaged"), SpoolRefused("full"), ValueError("a defect")], ids=str)
 def test_a_step_is_finished_although_the_rows_of_the_one_before_cannot_be_removed(
-    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """That is done while it waits for the store; left to go on alone, it would be counted beside what comes next."""
+    """That is tried while it waits for the store; left to go on alone, it would be counted beside what comes next.
 
-    def refuse(_file: SpoolFile, _ids: object) -> None:
-        raise SpoolUnreadable("damaged")
+    A disk that refuses or a damaged page does not end the round, only a defect."""
+    tried: list[object] = []
+    steps: list[object] = []
+    repeat, remove = PartitionLog.repeat, SpoolFile.remove
+
+    def refuse_once(file: SpoolFile, ids: Iterable[int]) -> None:
+        tried.append(ids)
+        if len(tried) == 1:
+            raise error
+        remove(file, ids)
+
+    async def when_it_was_tried(log: PartitionLog, committer: str, batches: list[tuple[int, Batch]]) -> object:
+        steps.append(committer)
+        if len(steps) == 2:
+            await until(lambda: bool(tried))
+        return await repeat(log, committer, batches)
 
     async def check() -> None:
         async with processes(valkey, tmp_path, 1) as ((one,), partition):
             await spool_of(one, *[batch(f"{number}") for number in range(300)])
             with monkeypatch.context() as patch:
-                patch.setattr(SpoolFile, "remove", refuse)
-                with pytest.raises(SpoolUnreadable, match="damaged"):
+                patch.setattr(SpoolFile, "remove", refuse_once)
+                patch.setattr(PartitionLog, "repeat", when_it_was_tried)
+                with pytest.raises(ValueError, match="defect") if isinstance(error, ValueError) else nullcontext():
                     await one.drain()
-                assert one.spool.own == Held()
-            await one.drain()
+            assert len(steps) == 2
+            assert one.spool.own == Held()
             assert await partition.names() == [f"{number}" for number in range(300)]
             assert one.spool.file is not None
             assert one.spool.file.held().rows == 0
+
+    asyncio.run(check())
+
+
+def test_that_rows_cannot_be_removed_is_said_once(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried many times a second while the disk is full; once they could be removed, it would be news again."""
+
+    def refuse(_file: SpoolFile, _ids: object) -> None:
+        raise SpoolRefused("full")
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), _):
+            for name in ("a", "b"):
+                await spool_of(one, batch(name))
+                with monkeypatch.context() as patch, capture_logs() as told:
+                    patch.setattr(SpoolFile, "remove", refuse)
+                    for _ in range(3):
+                        await one.drain()
+                assert [(line["event"], line["why"]) for line in told] == [("spool.not_removed", "full")]
+                await one.drain()
+
+    asyncio.run(check())
+
+
+def test_a_file_that_the_writer_has_replaced_is_not_said_to_keep_its_rows(valkey: StoreServer, tmp_path: Path) -> None:
+    """That it is damaged was said; the drainer has it still for the rest of its step."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), _):
+            await spool_of(one, batch("a"))
+            [mine] = one.drainer._mine()
+            mine.done.add(1)
+            await one.spool.replace(mine.file, SpoolUnreadable("damaged"))
+            with capture_logs() as told:
+                await one.drainer._remove(mine)
+            assert told == []
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("error", [SpoolUnreadable("damaged"), ValueError("a defect")], ids=str)
+def test_it_stops_although_the_rows_of_a_step_cut_off_cannot_be_removed(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Removing them is the last of a round that is cancelled; its error must not have the drainer go on for ever."""
+    steps: list[object] = []
+    repeat = PartitionLog.repeat
+
+    def refuse(_file: SpoolFile, _ids: object) -> None:
+        raise error
+
+    async def and_then_never(log: PartitionLog, committer: str, batches: list[tuple[int, Batch]]) -> object:
+        steps.append(committer)
+        if len(steps) > 1:
+            await asyncio.Event().wait()
+        return await repeat(log, committer, batches)
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), _):
+            await spool_of(one, *[batch(f"{number}") for number in range(300)])
+            with monkeypatch.context() as patch:
+                patch.setattr(SpoolFile, "remove", refuse)
+                patch.setattr(PartitionLog, "repeat", and_then_never)
+                await one.drainer.start()
+                await until(lambda: len(steps) == 2)
+                async with asyncio.timeout(20):
+                    await one.drainer.stop()
+            assert one.spool.file is not None
+            assert one.spool.file.held().rows == 300
 
     asyncio.run(check())
 
