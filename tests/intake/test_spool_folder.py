@@ -104,3 +104,13 @@ def test_a_number_that_comes_again_brings_nothing() -> None:
     rows = [(0, "c", number, encode_tally(tally_of(batch(number)))) for number in (1, 2, 2, 1, 3)]
     [line] = lines_of(rows, Tallies())
     assert list(line.numbers) == [1, 2, 3]
+
+
+def test_what_a_look_has_found_does_not_change_with_the_next_one() -> None:
+    """Somebody may be counting by it: another thread, or the account while the folder is looked at again."""
+    tallies = Tallies()
+    rows = [(0, "c", number, encode_tally(tally_of(batch(number)))) for number in (1, 2, 3)]
+    first = lines_of(rows[:1], tallies)
+    before = whole(first)
+    assert len(whole(lines_of(rows[1:], tallies, first))) == 3
+    assert whole(first) == before
