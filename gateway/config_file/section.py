@@ -149,7 +149,7 @@ class Section:
             what = f"is not a key that is known{also_known or ' here'}"
             if meant and found:
                 self._lacks = [lack for lack in self._lacks if lack not in found]
-                self.problem((name,), f"{what} (did you mean {meant}?)", meant)
+                self.problem((name,), f"{what} (did you mean {meant}?)", found[0].write)
             elif unjudged is None:
                 self.problem((name,), what + did_you_mean(name, known), f"one of {', '.join(sorted(known))}")
         for lack in self._lacks:

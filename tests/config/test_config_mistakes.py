@@ -95,7 +95,7 @@ MISTAKES = {
     "unknown adapter": ('[sources.br]\nadapter = "enviai"\n', 2, "did you mean enviaai?"),
     "misspelt adapter": ('[sources.br]\nadaptr = "enviaai"\nheader = "x"\nrat = "1/s"\n', 2, "did you mean adapter?"),
     "misspelt setting that is needed": (FLEXENGAGE + 'acounts = ["a"]\n', 3, "did you mean accounts?"),
-    "misspelt proof": (CHAT + 'secrts = ["env:S"]\n', 3, "did you mean secrets?"),
+    "misspelt proof": (CHAT + 'secrts = ["env:S"]\n', 3, 'mean secrets?); write secrets = ["env:CHAT_SECRET"]'),
     "no adapter": ('[sources.br]\nsecrets = ["env:S"]\n', 1, "lacks adapter"),
     "adapter's file is missing": ('[sources.br]\nadapter = "no/such.py"\n', 2, "is not there"),
     "bad source name": ('[sources.BR]\nadapter = "enviaai"\nsecrets = ["env:S"]\n', 1, "cannot stand in a URL"),
@@ -216,8 +216,12 @@ MISTAKES = {
     "tokens that are none": ("[gateway]\ntokens = 1\n", 2, "[[gateway.tokens]]"),
     # where deliveries may go
     "misspelt url": (SUBSCRIBER.replace("url", "ulr"), 2, "ulr is not a key that is known here (did you mean url?)"),
-    "misspelt secrets": (SUBSCRIBER.replace("secrets", "secret"), 3, "(did you mean secrets?); write secrets"),
-    "misspelt role": (TOKEN.replace("role", "rol"), 3, "did you mean role?"),
+    "misspelt secrets": (
+        SUBSCRIBER.replace("secrets", "secret"),
+        3,
+        '(did you mean secrets?); write secrets = ["env:CRM_SECRET"]',
+    ),
+    "misspelt role": (TOKEN.replace("role", "rol"), 3, '(did you mean role?); write role = "read" or role = "operate"'),
     "key of an adapter that nobody named": ('[sources.br]\nheader = "x"\n', 1, "lacks adapter"),
     "no url": ('[subscribers.crm]\nsecrets = ["env:W"]\n', 1, "lacks url"),
     "no subscriber secrets": ('[subscribers.crm]\nurl = "https://a/"\n', 1, 'secrets = ["env:CRM_SECRET"]'),
