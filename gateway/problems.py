@@ -62,9 +62,14 @@ UNAVAILABLE = Problem(503, "unavailable", "The gateway cannot take this now; sen
 HTTP_VERSION = Problem(505, "http_version", "This version of HTTP is not spoken here")
 
 
+def as_body(problem: Problem, detail: str, mistakes: tuple[Mistake, ...] = ()) -> Body:
+    """The fields of a refusal."""
+    return Body("about:blank", problem.title, problem.status, detail, problem.code, mistakes)
+
+
 def body(problem: Problem, detail: str, mistakes: tuple[Mistake, ...] = ()) -> bytes:
     """The JSON body of a refusal."""
-    return msgspec.json.encode(Body("about:blank", problem.title, problem.status, detail, problem.code, mistakes))
+    return msgspec.json.encode(as_body(problem, detail, mistakes))
 
 
 def headers(problem: Problem, length: int, request: str, retry_after_s: int | None = None) -> list[tuple[bytes, bytes]]:

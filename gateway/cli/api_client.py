@@ -118,7 +118,8 @@ class Api:
             return Refusal(f"{words}\nname another token with --token or GATEWAY_TOKEN", Exit.CONFIG)
         if answer.status_code in {404, 409}:
             return Refusal(words, Exit.FINDINGS)
-        return Refusal(words, Exit.USAGE if answer.is_client_error else Exit.UNREACHABLE)
+        code = Exit.USAGE if answer.is_client_error else Exit.UNREACHABLE
+        return Refusal(words, code, store_away=problem.get("store_away"))
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,9 +34,11 @@ class Exit(IntEnum):
 class Refusal(Exception):
     """The verb cannot do it: what, why, and what to do, one thought a line."""
 
-    def __init__(self, message: str, code: Exit) -> None:
+    def __init__(self, message: str, code: Exit, *, store_away: Mapping[str, Any] | None = None) -> None:
+        """``store_away``: what the gateway knows while it cannot ask its store, if that is why."""
         super().__init__(message)
         self.code = code
+        self.store_away = store_away
 
 
 def exit_code_of(error: Exception) -> int:

@@ -156,7 +156,7 @@ def _banner(
     where = "embedded Valkey" if config.store.data_dir else "external store"
     kept = f"fsync before every 200 (appendfsync {fsync})" if fsync else config.store.durability
     if first["away"]:
-        kept = f"away{first['away']}: webhooks {'are answered 503' if first['spool_broken'] else 'go into the spool'}"
+        kept = f"away {first['away']}: webhooks {'are answered 503' if first['spool_broken'] else 'go into the spool'}"
     spool = config.store.spool
     takes_over = f"takes webhooks while the store cannot, up to {config.store.spool_bytes // 1024**2} MiB"
     if first["spool_broken"]:

@@ -8,7 +8,7 @@ import rich_click as click
 from rich.text import Text
 
 from gateway.cli.api_client import api_options, connect
-from gateway.cli.common import Exit, console, json_option, print_json
+from gateway.cli.common import Exit, Refusal, console, json_option, print_json
 from gateway.cli.drawing import REPLAY_STYLES, SHORT_ID, Rows, clean, print_behind
 from gateway.operate.amounts import duration
 from gateway.simulator.painting import equation
@@ -30,9 +30,15 @@ def status(*, config_path: Path, url: str | None, token: str | None, as_json: bo
     """Show the equation, the sources and subscribers, and what needs a person.
 
     With --json it prints the ledger, one object, and beside it the replays, which are in no account. Exits 1 if
-    anything is unaccounted for.
+    anything is unaccounted for, 4 if the gateway cannot be reached or cannot reach its store. While its store is away,
+    --json prints an object with store_away alone: since when, why, why webhooks are refused if they are, the spool.
     """
-    found = connect(config_path, url, token).get("/api/status")
+    try:
+        found = connect(config_path, url, token).get("/api/status")
+    except Refusal as refusal:
+        if as_json and refusal.store_away is not None:
+            print_json({"store_away": refusal.store_away})
+        raise
     if as_json:
         print_json({**found["ledger"], "replays": found["replays"]})
     else:

@@ -1,28 +1,37 @@
 """What there is to say while the store cannot be asked: since when, why, and what becomes of webhooks meanwhile."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from gateway import problems
 from gateway.errors import StoreError
 from gateway.intake.spool_folder import BEING_WRITTEN, FolderView
 from gateway.operate.amounts import counted, size
 from gateway.operate.refusals import Refused, why_away
-from gateway.operate.sight import Sight
-from gateway.operate.views import SpoolStatus
+from gateway.operate.sight import Away, Sight
+from gateway.operate.views import SpoolStatus, When
 from schemas.timestamps import format_ms
 
 
 class Absence(msgspec.Struct, frozen=True, kw_only=True):
     """What this process knows without the store."""
 
-    away: str
-    """``since <time> (<why>)``, as far as that is known."""
+    since: str | None
+    """``None``: this process has not noticed before."""
+    why: str
     spool: SpoolStatus
     """Read from its folder."""
     refused: str
     """Why webhooks are answered 503; empty while the spool takes them."""
     own: bool
     """Whether the store is the embedded one, which is started again by itself."""
+
+    @property
+    def away(self) -> str:
+        """``since <time> (<why>)``, as far as that is known."""
+        return f"({self.why})" if self.since is None else Away(self.since, self.why).words
 
     @property
     def kept(self) -> str:
@@ -44,12 +53,34 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class AbsenceView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known while the store is away."""
+
+    since: Annotated[When | None, Meta(description="null: it was not noticed before.")]
+    why: Annotated[str, Meta(description="What the store said, or why it is not heard.")]
+    refused: Annotated[str | None, Meta(description="Why webhooks are answered 503; null: the spool takes them.")]
+    spool: SpoolStatus
+
+
+class AwayBody(problems.Body, frozen=True, omit_defaults=True, kw_only=True):
+    """A refusal for the store's sake: the problem, and what is known all the same."""
+
+    store_away: Annotated[AbsenceView | None, Meta(description="Missing where the 503 has another reason.")] = None
+
+
 class StoreAway(Refused):
     """The store cannot be asked. Becomes a 503 that says what ``absence`` knows."""
 
     def __init__(self, absence: Absence) -> None:
         super().__init__(problems.UNAVAILABLE, absence.words)
         self.absence = absence
+
+    def body(self) -> bytes:
+        """With what is known in fields, for programs."""
+        told, known = self.problem, self.absence
+        view = AbsenceView(since=known.since, why=known.why, refused=known.refused or None, spool=known.spool)
+        plain = msgspec.structs.asdict(problems.as_body(told, self.detail))
+        return msgspec.json.encode(AwayBody(**plain, store_away=view))
 
 
 def spool_status(sight: Sight, folder: FolderView) -> SpoolStatus:
@@ -78,9 +109,11 @@ async def store_away(sight: Sight, error: StoreError) -> StoreAway:
         refused = f"the spool cannot be written: {broken}"
     elif sight.takes() is False or spool.bytes >= spool.limit_bytes:
         refused = "the spool is full"
+    away = sight.away()
     return StoreAway(
         Absence(
-            away=sight.away().strip() or f"({why_away(error)})",
+            since=away.since if away else None,
+            why=away.why if away else why_away(error),
             spool=spool,
             refused=refused,
             own=sight.config.store.data_dir is not None,

@@ -8,7 +8,7 @@ import msgspec
 
 from gateway import problems
 from gateway.config import Config
-from gateway.errors import StoreError
+from gateway.errors import StoreError, StoreUnavailable
 from gateway.intake.spool_folder import FolderView
 from gateway.operate.absence import store_away
 from gateway.operate.audit import Audit
@@ -23,7 +23,7 @@ from gateway.operate.masking import mask_event, mask_raw
 from gateway.operate.processes import Process
 from gateway.operate.refusals import Refused
 from gateway.operate.search import Filter, Gap, Order, Result, check_source, find, follow, search, shown
-from gateway.operate.sight import Sight, no_others, nothing_spooled
+from gateway.operate.sight import Away, Sight, no_others, nothing_spooled
 from gateway.operate.states import delivery_states
 from gateway.operate.status import read_status
 from gateway.operate.trace import trace
@@ -53,7 +53,7 @@ class Desk:
         logs: Sequence[PartitionLog],
         wall_ms: Callable[[], int],
         here: Callable[[], Process],
-        away: Callable[[], str] = lambda: "",
+        away: Callable[[], Away | None] = lambda: None,
         takes: Callable[[], bool | None] = lambda: None,
         spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled,
         others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others,
@@ -90,17 +90,23 @@ class Desk:
         except StoreError as error:
             raise await store_away(self.sight, error) from error
 
-    async def status(self, *, max_age_ms: int = 0) -> Status:
-        """Sources, subscribers, store and open problems at a glance.
+    async def status(self, *, max_age_ms: int = 0, within_s: float | None = None) -> Status:
+        """Sources, subscribers, store and open problems at a glance. Raises ``StoreAway``.
 
         With ``max_age_ms`` one that was read so short a time ago will do: many who look then cost as much as one.
+        A store that has not told all ``within_s`` counts as away.
         """
         now_ms = self.sight.wall_ms()
         if self._status is None or not 0 <= now_ms - self._status_ms < max_age_ms:
             try:
-                self._status, self._status_ms = await read_status(self.sight), now_ms
+                async with asyncio.timeout(within_s):
+                    self._status, self._status_ms = await read_status(self.sight), now_ms
             except StoreError as error:
                 raise await store_away(self.sight, error) from error
+            except TimeoutError as error:
+                late = StoreUnavailable("the store did not answer")
+                late.__cause__ = error
+                raise await store_away(self.sight, late) from error
         return self._status
 
     async def audit(self) -> Audit:

@@ -2,27 +2,47 @@
 
 Labels are names from the configuration, HTTP statuses and the few words of the design; nothing a sender writes is ever
 a label, so their number is bounded. What counts from the start of a process and not of the store has its ``worker``.
+
+While the store is away there is what the processes know and the spool's folder holds; what only the store knows is
+missing, and no 0 stands for it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
-from litestar import Response, Router, get
+from litestar import Request, Response, Router, get
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from gateway.config import Config
+from gateway.operate.absence import Absence, StoreAway
 from gateway.operate.api.documented import UNAVAILABLE, documented
 from gateway.operate.desk import Desk
 from gateway.operate.gate import Door, gate
 from gateway.operate.processes import Processes, resource_families
 from gateway.operate.refusals import SECURITY_HEADERS, exception_handlers
-from gateway.operate.views import ReplaysStatus, SourceStatus, Status, StoreStatus, SubscriberStatus, TroubleKind
+from gateway.operate.views import (
+    ReplaysStatus,
+    SourceStatus,
+    SpoolStatus,
+    Status,
+    StoreStatus,
+    SubscriberStatus,
+    TroubleKind,
+)
 from gateway.store.replays import State
 
 MAX_AGE_MS = 1_000
 """Several scrapers at once cost as much as one."""
+
+SCRAPER_WAITS_S = 10.0
+"""Prometheus' own default, for a scraper that does not say how long it waits."""
+
+STORE_WITHIN_S = 5.0
+"""The longest that the store is waited for; never more than half of what the scraper waits, so that what is known
+without the store still reaches it."""
 
 
 def metrics_routes(desk: Desk, door: Door) -> list[Any]:
@@ -35,11 +55,23 @@ def metrics_routes(desk: Desk, door: Door) -> list[Any]:
         media_type="text/plain",
         responses=documented(UNAVAILABLE),
     )
-    async def metrics() -> Response[bytes]:
-        """Counts of the whole store, and of each process by `worker`. Names begin with `gateway_`."""
-        status = await desk.status(max_age_ms=MAX_AGE_MS)
+    async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Counts of the whole store, and of each process by `worker`. Names begin with `gateway_`.
+
+        While the store is away, `gateway_store_away` is 1, and what only the store knows is missing.
+        """
+        within_s = patience_s(request.headers.get("x-prometheus-scrape-timeout-seconds"))
+        try:
+            status = await desk.status(max_age_ms=MAX_AGE_MS, within_s=within_s)
+        except StoreAway as error:
+            families = [*_of_absence(error.absence, desk.sight.config)]
+            names = list(desk.sight.config.subscribers)
+        else:
+            families = [*_of_status(status), _store_away(desk.sight.away() is not None)]
+            names = [each.name for each in status.subscribers]
+        families += _of_processes(await desk.sight.processes(), names)
         return Response(
-            expose(status, await desk.sight.processes()),
+            expose(families),
             media_type=CONTENT_TYPE_PLAIN_0_0_4,
             headers=SECURITY_HEADERS,
         )
@@ -55,10 +87,19 @@ def metrics_routes(desk: Desk, door: Door) -> list[Any]:
     ]
 
 
-def expose(status: Status, processes: Processes) -> bytes:
+def patience_s(scraper_waits: str | None) -> float:
+    """How long the store may take, for a scraper that says how many seconds it waits. What is no time is none said."""
+    try:
+        waits_s = float(scraper_waits or "")
+    except ValueError:
+        waits_s = SCRAPER_WAITS_S
+    return min(STORE_WITHIN_S, waits_s / 2) if waits_s > 0 else STORE_WITHIN_S
+
+
+def expose(families: list[Metric]) -> bytes:
     """The text of one scrape."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected([*_of_status(status), *_of_processes(processes, status.subscribers)]))
+    registry.register(_Collected(families))
     return generate_latest(registry)
 
 
@@ -85,8 +126,10 @@ def _of_status(status: Status) -> Iterator[Metric]:
     unaccounted.add_metric([], status.ledger.unaccounted)
     yield unaccounted
     yield from _of_sources(status.sources)
+    yield _broken({each.name: each.broken is not None for each in status.sources})
     yield from _of_subscribers(status.subscribers)
     yield from _of_store(status.store)
+    yield from _of_spool(status.store.spool)
     yield from _of_replays(status.replays)
     troubles = _gauge("problems", "Open problems, by severity; gateway status says which.", "severity")
     for severity in ("bad", "warn"):
@@ -106,11 +149,29 @@ def _of_status(status: Status) -> Iterator[Metric]:
         yield gauge
 
 
+def _of_absence(absence: Absence, config: Config) -> Iterator[Metric]:
+    yield _store_away(True)
+    yield _broken({name: source.broken is not None for name, source in config.sources.items()})
+    yield from _of_spool(absence.spool)
+
+
+def _store_away(is_away: bool) -> Metric:
+    gauge = _gauge("store_away", "1 while the store cannot be asked, or not used: what only it knows may be missing.")
+    gauge.add_metric([], is_away)
+    return gauge
+
+
+def _broken(sources: Mapping[str, bool]) -> Metric:
+    broken = _gauge("source_broken", "1 where the source's adapter cannot work: every request is a 503.", "source")
+    for name, is_broken in sources.items():
+        broken.add_metric([name], is_broken)
+    return broken
+
+
 def _of_sources(sources: Iterable[SourceStatus]) -> Iterator[Metric]:
     requests = _counter("requests", "Requests at a known source, by what became of them.", "source", "outcome")
     events = _counter("events", "Events, by what became of them.", "source", "outcome")
     produced = _counter("events_produced", "Events that requests brought, duplicates included.", "source")
-    broken = _gauge("source_broken", "1 where the source's adapter cannot work: every request is a 503.", "source")
     silent = _gauge("source_silent", "1 where no proven request came for longer than expect_every.", "source")
     for source in sources:
         account = source.account
@@ -119,9 +180,8 @@ def _of_sources(sources: Iterable[SourceStatus]) -> Iterator[Metric]:
         for outcome in ("logged", "duplicate", "spooled"):
             events.add_metric([source.name, outcome], getattr(account.events, outcome))
         produced.add_metric([source.name], account.events.produced)
-        broken.add_metric([source.name], source.broken is not None)
         silent.add_metric([source.name], source.silent)
-    yield from (requests, events, produced, broken, silent)
+    yield from (requests, events, produced, silent)
 
 
 def _of_subscribers(subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]:
@@ -171,11 +231,19 @@ def _of_store(store: StoreStatus) -> Iterator[Metric]:
         ("store_memory_bytes", "Memory the store uses.", store.memory_bytes),
         ("store_memory_limit_bytes", "The store's maxmemory; 0: none.", store.memory_limit_bytes),
         ("store_durable", "1 where the store fsyncs before it answers.", store.durable),
-        ("spool_requests", "Requests that wait in the spool, of all processes.", store.spool.requests),
-        ("spool_bytes", "Bytes of them.", store.spool.bytes),
-        ("spool_limit_bytes", "What spool_bytes allows; 0: no spool.", store.spool.limit_bytes),
-        ("spool_unreadable_files", "Files of the spool that are not drained.", len(store.spool.unreadable)),
-        ("spool_put_aside_batches", "Batches of the spool that the store does not take.", store.spool.put_aside),
+    ):
+        gauge = _gauge(name, doc)
+        gauge.add_metric([], value)
+        yield gauge
+
+
+def _of_spool(spool: SpoolStatus) -> Iterator[Metric]:
+    for name, doc, value in (
+        ("spool_requests", "Requests that wait in the spool, of all processes.", spool.requests),
+        ("spool_bytes", "Bytes of them.", spool.bytes),
+        ("spool_limit_bytes", "What spool_bytes allows; 0: no spool.", spool.limit_bytes),
+        ("spool_unreadable_files", "Files of the spool that are not drained.", len(spool.unreadable)),
+        ("spool_put_aside_batches", "Batches of the spool that the store does not take.", spool.put_aside),
     ):
         gauge = _gauge(name, doc)
         gauge.add_metric([], value)
@@ -197,7 +265,7 @@ def _of_replays(replays: ReplaysStatus) -> Iterator[Metric]:
     yield from (records, waiting, events, attempts)
 
 
-def _of_processes(processes: Processes, subscribers: Iterable[SubscriberStatus]) -> Iterator[Metric]:
+def _of_processes(processes: Processes, subscribers: Sequence[str]) -> Iterator[Metric]:
     """Each process's own numbers: one that is started again begins at 0, as a scraper expects of its ``worker``."""
     info = _gauge("info", "The version that runs.", "version")
     info.add_metric([_version()], 1)
@@ -219,7 +287,6 @@ def _of_processes(processes: Processes, subscribers: Iterable[SubscriberStatus])
         "worker",
     )
     failures = _counter("filter_failures", "Events on which where failed: filtered.", "subscriber", "worker")
-    names = [each.name for each in subscribers]
     for each in processes.found:
         worker = str(each.worker)
         up.add_metric([worker], 1)
@@ -232,7 +299,7 @@ def _of_processes(processes: Processes, subscribers: Iterable[SubscriberStatus])
             limited.add_metric([source, worker], number)
         for code, number in sorted(each.refused_changes.items()):
             refused.add_metric([code, worker], number)
-        for name in names:
+        for name in subscribers:
             for outcome, number in sorted(each.attempts(name).items()):
                 attempts.add_metric([name, outcome, worker], number)
             failures.add_metric([name, worker], each.sum(name, "filter_failures"))

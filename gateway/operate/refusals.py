@@ -32,6 +32,10 @@ class Refused(Exception):
         self.detail = detail
         self.mistakes = mistakes
 
+    def body(self) -> bytes:
+        """The JSON that tells it."""
+        return problems.body(self.problem, self.detail, self.mistakes)
+
 
 def none_called(kind: str, given: str, known: Iterable[str]) -> Refused:
     """A 404 for a name that is none, with the one that was perhaps meant, and those there are."""
@@ -128,7 +132,7 @@ def _words(error: HTTPException) -> str:
     return error.detail
 
 
-def problem_response(problem: Problem, detail: str, mistakes: tuple[Mistake, ...] = ()) -> Response[bytes]:
+def problem_response(problem: Problem, body: bytes) -> Response[bytes]:
     """A refusal as ``application/problem+json``."""
     headers = dict(SECURITY_HEADERS)
     if problem.retry_after_s is not None:
@@ -136,7 +140,7 @@ def problem_response(problem: Problem, detail: str, mistakes: tuple[Mistake, ...
     if problem.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="gateway"'
     return Response(
-        problems.body(problem, detail, mistakes),
+        body,
         status_code=problem.status,
         media_type="application/problem+json",
         headers=headers,
@@ -144,7 +148,10 @@ def problem_response(problem: Problem, detail: str, mistakes: tuple[Mistake, ...
 
 
 def _handle(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    return problem_response(*explain(error), error.mistakes if isinstance(error, Refused) else ())
+    if isinstance(error, Refused):
+        return problem_response(error.problem, error.body())
+    problem, detail = explain(error)
+    return problem_response(problem, problems.body(problem, detail))
 
 
 def exception_handlers() -> dict[Any, Any]:

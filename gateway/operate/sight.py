@@ -24,6 +24,19 @@ async def no_others() -> tuple[list[Process], list[int]]:
     return [], []
 
 
+class Away(msgspec.Struct, frozen=True):
+    """Since when and why a process does not use the store."""
+
+    since: str
+    """As the schema writes times."""
+    why: str
+
+    @property
+    def words(self) -> str:
+        """Both, to go on a sentence with."""
+        return f"since {self.since} ({self.why})"
+
+
 class Sight(msgspec.Struct, kw_only=True):
     """The parts of the gateway that questions are answered from."""
 
@@ -37,8 +50,8 @@ class Sight(msgspec.Struct, kw_only=True):
     wall_ms: Callable[[], int]
     here: Callable[[], Process]
     """What only this process knows."""
-    away: Callable[[], str] = lambda: ""
-    """Since when and why this process cannot use the store; empty if it can, or has not noticed."""
+    away: Callable[[], Away | None] = lambda: None
+    """Since when and why this process cannot use the store; ``None`` if it can, or has not noticed."""
     takes: Callable[[], bool | None] = lambda: None
     """Whether the spool would take a request now; ``None`` where this process has none, and cannot tell."""
     spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled

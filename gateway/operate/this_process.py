@@ -11,7 +11,7 @@ from gateway.intake.endpoint import Stats
 from gateway.intake.spool import Spool
 from gateway.intake.spool_folder import BEING_WRITTEN, FolderReader, FolderView
 from gateway.operate.processes import Process, resources
-from gateway.operate.sight import Sight
+from gateway.operate.sight import Away, Sight
 from gateway.store.connection import Store
 from gateway.store.housekeeping import Housekeeping
 from schemas.timestamps import format_ms
@@ -60,11 +60,11 @@ class ThisProcess:
                 degraded[f"sources.{name}"] = source.broken
         return degraded
 
-    def away(self) -> str:
-        """Since when and why the store is not used, and the spool is; empty if it is used."""
+    def away(self) -> Away | None:
+        """Since when and why the store is not used, and the spool is; ``None`` if it is used."""
         if self._spool is None or self._spool.away_since_ms is None:
-            return ""
-        return f" since {format_ms(self._spool.away_since_ms)} ({self._spool.away_why})"
+            return None
+        return Away(format_ms(self._spool.away_since_ms), self._spool.away_why)
 
     def takes(self) -> bool | None:
         """Whether a POST is answered 200 although the store cannot take it; ``None`` without a spool."""

@@ -113,7 +113,7 @@ async def run(
             pid=os.getpid(),
             dashboard=await _dashboard(gateway, base_url(*address)),
             appendfsync=gateway.store.live_settings.get("appendfsync"),
-            away=gateway.here.away(),
+            away=away.words if (away := gateway.here.away()) else "",
             spool_broken=gateway.spool.broken if gateway.spool else "",
         )
         serves = True

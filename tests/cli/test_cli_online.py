@@ -194,6 +194,25 @@ def test_a_stranger_at_the_address_is_told_apart(tmp_path: Path) -> None:
     assert "does not answer like a gateway" in done.err
 
 
+def test_status_without_the_store_says_what_is_known(tmp_path: Path) -> None:
+    """Exit 4, in words and as JSON: since when, why, what the spool holds; never a number of the account."""
+    store = f'[store]\nurl = "redis://127.0.0.1:{_unused_port()}"\nspool_bytes = "16MiB"\n'
+    with gateway(tmp_path, store + '[sources.br]\nadapter = "enviaai"\nsecrets = ["env:S"]\n') as started:
+        started.send("message.received__documented", 1)
+        said = started.gateway("status")
+        done = started.gateway("status", "--json")
+        assert (said.code, said.out) == (4, "")
+        assert "the store is away since" in said.err
+        [told] = done.objects
+        assert (done.code, list(told)) == (4, ["store_away"])
+        away = told["store_away"]
+        assert away["since"] in said.err
+        assert away["why"] in said.err
+        assert (away["refused"], away["spool"]["requests"], away["spool"]["limit_bytes"]) == (None, 1, 16 * 1024**2)
+    gone = run("status", "--json", "--url", started.url, "--token", "x", cwd=tmp_path)
+    assert (gone.code, gone.out) == (4, "")
+
+
 def test_streams_are_read_as_the_standard_says() -> None:
     """Comments and retry lines are passed over, data lines joined, an id stays until the next."""
     lines = [

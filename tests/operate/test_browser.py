@@ -15,6 +15,7 @@ from gateway.config import StoreSettings
 from gateway.errors import StoreUnavailable
 from gateway.intake.spool_database import Held
 from gateway.intake.spool_folder import FolderView
+from gateway.operate.sight import Away
 from tests.operate.browser import CHROMIUM, Browser, browser
 from tests.operate.office import Office, office
 from tests.operate.test_pages import fill
@@ -128,7 +129,7 @@ def test_home_without_the_store_says_what_is_true_and_comes_back(store_settings:
             with browser(tmp_path) as page:
                 await asyncio.to_thread(log_in, page, link)
                 assert page.evaluate("document.querySelector('.verdict').className") == "verdict good"
-                sight.spooled, sight.away = spooled, lambda: " since 2026-02-03T12:00:00.000Z (a test says so)"
+                sight.spooled, sight.away = spooled, lambda: Away("2026-02-03T12:00:00.000Z", "a test says so")
                 at.store.call, at.now_ms = away, at.now_ms + 2_000  # type: ignore[method-assign]  # away for the office
                 await asyncio.to_thread(page.until, "document.querySelector('.verdict.warn')")
                 words = str(page.evaluate("document.querySelector('[data-live=verdict]').innerText"))

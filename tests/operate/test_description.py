@@ -123,5 +123,13 @@ def test_answers_are_what_the_description_says(store_settings: StoreSettings) ->
                 answer = (await at.operator.get(path)).json()
                 assert [error.message for error in validator(found, name).iter_errors(answer)] == [], path
                 assert list(validator(found, name).iter_errors({})), path
+        async with office(store_settings, away=True) as at:
+            found = await description(at)
+            content = found["paths"]["/api/status"]["get"]["responses"]["503"]["content"]
+            assert content["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/AwayBody"}
+            answer = (await at.operator.get("/api/status")).json()
+            judge = validator(found, "AwayBody")
+            assert list(judge.iter_errors(answer)) == []
+            assert list(judge.iter_errors({**answer, "store_away": {}}))
 
     asyncio.run(run())

@@ -1,10 +1,19 @@
 """The metrics as a scraper reads them."""
 
 import asyncio
+from pathlib import Path
+from typing import Never
 
+import msgspec
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.config import StoreSettings
+from gateway.intake.spool_database import Held
+from gateway.intake.spool_folder import FolderView
+from gateway.operate.absence import StoreAway
+from gateway.operate.metrics import patience_s
+from gateway.operate.sight import Away
 from gateway.store.replays import KEPT, Replay, Replays, ReplaySpec
 from tests.operate.office import NOW_MS, Office, office
 from tests.operate.test_dead_api import bury
@@ -94,14 +103,81 @@ def test_replays_are_counted_in_their_own_metrics(store_settings: StoreSettings)
 
 
 def test_metrics_of_an_empty_store_and_of_one_that_is_away(store_settings: StoreSettings) -> None:
-    """Zeros for what is configured; a 503 where nothing is known, never a stale or invented number."""
+    """Zeros for what is configured; away, what the processes and the spool know, and no number that the store has."""
 
     async def run() -> None:
         async with office(store_settings) as at:
-            found = await scrape(at)
-            assert found["gateway_requests_total", "accepted", "enviaai-br"] == 0
-            assert found["gateway_pending_events", "crm", "unread"] == 0
+            known = await scrape(at)
+            assert known["gateway_requests_total", "accepted", "enviaai-br"] == 0
+            assert known["gateway_pending_events", "crm", "unread"] == 0
+            assert known["gateway_store_away",] == 0
+            at.desk.sight.away = lambda: Away("2026-02-03T12:00:00.000Z", "it is not drained yet")
+            assert (await scrape(at))["gateway_store_away",] == 1, "it answers, and is not used"
         async with office(store_settings, away=True) as at:
-            assert (await at.reader.get("/metrics")).status_code == 503
+            settings = msgspec.structs.replace(at.config.store, spool=Path("spool"), spool_bytes=4_096)
+            at.desk.sight.config = msgspec.structs.replace(at.config, store=settings)
+            at.desk.sight.spooled = spooled
+            at.deliveries.lanes = {"crm": [{"attempts": {"delivered": 4}, "filter_failures": 3}]}
+            found = await scrape(at)
+            whole = {
+                ("gateway_store_away",): 1,
+                ("gateway_spool_requests",): 12,
+                ("gateway_spool_bytes",): 2_048,
+                ("gateway_spool_limit_bytes",): 4_096,
+                ("gateway_spool_unreadable_files",): 1,
+                ("gateway_spool_put_aside_batches",): 2,
+                ("gateway_source_broken", "enviaai-br"): 0,
+                ("gateway_worker_up", "0"): 1,
+                ("gateway_answers_total", "200", "0"): 3,
+                ("gateway_attempts_total", "delivered", "crm", "0"): 4,
+                ("gateway_filter_failures_total", "crm", "0"): 3,
+            }
+            assert {name: found.get(name) for name in whole} == whole
+            stored = {name for name, *_ in known} - {name for name, *_ in found}
+            kinds = (
+                "requests_total",
+                "events_total",
+                "pending_events",
+                "dead_letters",
+                "unaccounted_events",
+                "problems",
+            )
+            assert stored >= {f"gateway_{kind}" for kind in kinds}
+            assert {name for name, *_ in found} <= {name for name, *_ in known} | {"gateway_attempts_total"}
 
     asyncio.run(run())
+
+
+async def spooled(**_: bool) -> FolderView:
+    """Some of everything."""
+    return FolderView(held=Held(requests=12, bytes=2_048, aside=2), unreadable={"a.spool": "damaged"})
+
+
+def test_a_store_that_hangs_is_not_waited_for_longer_than_the_scraper_waits(
+    store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of what the scraper says is left for the answer; that the store said nothing is what it says."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+
+            async def hang(*_: object) -> Never:
+                await asyncio.Event().wait()
+                raise AssertionError("nobody wakes it")
+
+            monkeypatch.setattr(at.store, "call", hang)
+            at.reader.headers["x-prometheus-scrape-timeout-seconds"] = "0.2"
+            async with asyncio.timeout(20):
+                assert (await scrape(at))["gateway_store_away",] == 1
+            with pytest.raises(StoreAway, match="it does not answer: not in time"):
+                await at.desk.status(within_s=0.1)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("said", "store_s"), [(None, 5), ("10", 5), ("60", 5), ("4", 2), ("soon", 5), ("-1", 5), ("nan", 5), ("inf", 5)]
+)
+def test_how_long_the_store_may_take_is_what_the_scraper_leaves(said: str | None, store_s: float) -> None:
+    """Half of the scraper's time, at most five seconds; what is no time counts as not said."""
+    assert patience_s(said) == store_s

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from gateway.config import StoreSettings
+from gateway.operate.sight import Away
+from gateway.operate.views import SpoolStatus
 from gateway.store.parked import Change, Parked
 from tests.operate.office import NOW_MS, office
 
@@ -142,5 +144,16 @@ def test_a_store_that_is_away_is_a_503_with_retry_after(store_settings: StoreSet
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["code"] == "unavailable"
             assert "sock" not in answer.text
+            for path in ("/api/ledger", "/api/status"):
+                told = (await at.reader.get(path)).json()["store_away"]
+                assert told == {
+                    "since": None,
+                    "why": "it does not answer: its server is not there",
+                    "refused": "there is no spool",
+                    "spool": msgspec.to_builtins(SpoolStatus()),
+                }
+            at.desk.sight.away = lambda: Away("2026-02-03T12:00:00.000Z", "a test says so")
+            told = (await at.reader.get("/api/status")).json()["store_away"]
+            assert (told["since"], told["why"]) == ("2026-02-03T12:00:00.000Z", "a test says so")
 
     asyncio.run(run())

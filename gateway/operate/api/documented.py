@@ -24,11 +24,11 @@ After = Annotated[
 EventId = Annotated[str, PathParameter(max_length=64, description="The id, or a unique beginning of a recent one.")]
 
 
-def documented(*refusals: Problem) -> dict[int, ResponseSpec]:
-    """Those given, and the three that the gate answers everywhere."""
+def documented(*refusals: Problem, unavailable: type[Body] = Body) -> dict[int, ResponseSpec]:
+    """Those given, and the three that the gate answers everywhere; ``unavailable``: what a 503 looks like."""
     return {
         each.status: ResponseSpec(
-            Body,
+            unavailable if each is UNAVAILABLE else Body,
             description=each.title,
             media_type="application/problem+json",
             generate_examples=False,

@@ -4,6 +4,7 @@ from typing import Any
 
 from litestar import get
 
+from gateway.operate.absence import AwayBody
 from gateway.operate.api.documented import UNAVAILABLE, documented
 from gateway.operate.desk import Desk
 from gateway.operate.views import AuditAnswer, Status
@@ -13,12 +14,14 @@ from gateway.store.ledger import Ledger
 def routes(desk: Desk) -> list[Any]:
     """The handlers."""
 
-    @get("/ledger", summary="The equation", operation_id="ledger", responses=documented(UNAVAILABLE))
+    away = documented(UNAVAILABLE, unavailable=AwayBody)
+
+    @get("/ledger", summary="The equation", operation_id="ledger", responses=away)
     async def ledger() -> Ledger:
         """Every request and every event is in exactly one place; `unaccounted` is what is in none."""
         return await desk.ledger()
 
-    @get("/status", summary="Everything at a glance", operation_id="status", responses=documented(UNAVAILABLE))
+    @get("/status", summary="Everything at a glance", operation_id="status", responses=away)
     async def status() -> Status:
         """Sources, subscribers, store, and open problems with the command that helps."""
         return await desk.status()
