@@ -41,6 +41,7 @@ KINDS = frozenset(
         "dead_letters",
         "lag",
         "discarded",
+        "store_disk",
         "store_memory",
         "store_settings",
         "spool",

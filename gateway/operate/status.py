@@ -31,6 +31,7 @@ from gateway.store.alerts import AlertBook, Remembered
 from gateway.store.connection import check_settings
 from gateway.store.control import GONE
 from gateway.store.ledger import Account, SourceAccount, Subscriber, make_ledger
+from gateway.store.plight import no_room
 from schemas.timestamps import format_ms
 
 BEHIND_S = 10.0
@@ -314,6 +315,7 @@ def _store(
         log_entries=sum(account.entries for account in accounts),
         retention_bytes=settings.retention_bytes,
         quarantined=sum(account.quarantined_now for account in accounts),
+        disk="" if settings.data_dir is None else no_room(settings.data_dir),
         partitions=partitions,
     )
 

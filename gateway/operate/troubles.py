@@ -261,6 +261,8 @@ def _of_store(store: StoreStatus, ledger: Ledger) -> list[Trouble]:
     found = _of_spool(spool, ledger.events.spooled)
     takes = spool.configured and BEING_WRITTEN not in spool.unreadable and spool.bytes < spool.limit_bytes
     goes_to = "webhooks go into the spool" if takes else "webhooks are answered 503"
+    if store.disk:
+        found.append(trouble("bad", "store_disk", store.disk, "gateway status"))
     limit = store.memory_limit_bytes
     if limit and store.memory_bytes > NEARLY_FULL * limit:
         full = store.memory_bytes >= FULL * limit

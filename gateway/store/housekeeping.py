@@ -66,6 +66,10 @@ class Housekeeping:
         """Subscribers of others that were warned of."""
         self._tasks: list[asyncio.Task[None]] = []
         self.has_room = True
+        self._wall_ms = wall_ms
+        self.unheard: tuple[int, StoreError] | None = None
+        """Since when (ms) the looks at the store have failed, and why the latest did; ``None`` after one that did not.
+        Known without a webhook, and without a spool."""
 
     async def start(self, settings: StoreSettings) -> None:
         """Look at the memory once, then go on in the background."""
@@ -88,7 +92,9 @@ class Housekeeping:
             await asyncio.sleep(seconds)
             try:
                 await work()
+                self.unheard = None
             except StoreError as error:
+                self.unheard = (self._wall_ms() if self.unheard is None else self.unheard[0], error)
                 log.debug("store.housekeeping", why=str(error))
             except Exception:  # a defect in one round must not end them all: the store would fill without a word
                 log.exception("store.housekeeping")
