@@ -3,9 +3,11 @@
 from typing import Any
 
 from litestar import Litestar, asgi
+from litestar.exceptions import NotFoundException
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
+from gateway import problems
 from gateway.intake.endpoint import Endpoint
 from gateway.operate.alerts import Alerts
 from gateway.operate.api import alerts as alerts_api
@@ -15,7 +17,7 @@ from gateway.operate.desk import Desk
 from gateway.operate.gate import Door
 from gateway.operate.health import health_routes
 from gateway.operate.metrics import metrics_routes
-from gateway.operate.refusals import count_refused
+from gateway.operate.refusals import Refused, count_refused
 from gateway.operate.replaying import ReplayDesk
 from gateway.operate.subscribers import Subscribers
 from gateway.operate.this_process import ThisProcess
@@ -49,8 +51,7 @@ def make_app(
         *metrics_routes(desk, door),
         *page_routes(desk, door, replay_desk),
     ]
-    if endpoint is not None:
-        routes.append(_intake(endpoint))
+    routes.append(_no_intake() if endpoint is None else _intake(endpoint))
     return Litestar(
         routes,
         openapi_config=openapi_config(door),
@@ -58,6 +59,19 @@ def make_app(
         after_exception=[count_refused(desk.sight.refused_changes)],
         logging_config=None,  # wide_log.py does it; Litestar's own would start a thread
     )
+
+
+def _no_intake() -> ASGIRouteHandler:
+    @asgi("/in", is_mount=True, copy_scope=False)
+    async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["raw_path"].split(b"/")[1] != b"in":
+            raise NotFoundException
+        raise Refused(
+            problems.NOT_FOUND,
+            "this process takes no webhooks: it has the role delivery; send them to one with the role intake or all",
+        )
+
+    return nobody
 
 
 def _intake(endpoint: Endpoint) -> ASGIRouteHandler:

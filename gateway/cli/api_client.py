@@ -188,10 +188,16 @@ def _written_token(path: Path) -> str:
     """The token that the gateway writes for whoever may read its data directory."""
     try:
         return path.read_text("utf-8").strip()
+    except FileNotFoundError:
+        raise Refusal(
+            "the gateway has not been started here yet: start it with gateway serve\n"
+            f"it then writes a token to {path}; for one that runs elsewhere use --url, and --token or GATEWAY_TOKEN",
+            Exit.UNREACHABLE,
+        ) from None
     except OSError as error:
         raise Refusal(
-            f"no token: {path} cannot be read ({error.strerror}); a gateway writes it when it first runs\n"
-            "start one with gateway serve, or name a token with --token or GATEWAY_TOKEN",
+            f"no token: {path} cannot be read ({error.strerror})\n"
+            "ask as the user the gateway runs as, or name a token with --token or GATEWAY_TOKEN",
             Exit.UNREACHABLE,
         ) from None
 

@@ -40,10 +40,11 @@ def check(*, config_path: Path, show_effective: bool, as_json: bool) -> None:
     elif as_json:
         print_json({"sources": list(config.sources), "subscribers": list(config.subscribers), "findings": findings})
     else:
+        verdict = f"it can be served, with {_count(len(findings), 'finding')}" if findings else "no mistakes"
         console().print(
-            f"{config_path}: no mistakes; {_count(len(config.sources), 'source')}, "
+            f"{config_path}: {verdict}; {_count(len(config.sources), 'source')}, "
             f"{_count(len(config.subscribers), 'subscriber')}",
-            style="green",
+            style="yellow" if findings else "green",
             soft_wrap=True,
         )
     if not as_json:

@@ -161,11 +161,16 @@ def _banner(
     takes_over = f"takes webhooks while the store cannot, up to {config.store.spool_bytes // 1024**2} MiB"
     if first["spool_broken"]:
         takes_over = f"{first['spool_broken']}; while the store is away webhooks are answered 503"
+    intake = [
+        ("spool", takes_over if spool else "none: while the store is away webhooks are answered 503"),
+        ("sources", ", ".join(config.sources) or "none yet: gateway init"),
+    ]
+    if role == "delivery":
+        intake = [("webhooks", "none: send them to a process with the role intake or all")]
     rows = [
         ("listening", base if role == "delivery" else f"{base}/in/<source>"),
         ("store", f"{where} · {kept} · {config.store.partitions} partition(s)"),
-        ("spool", takes_over if spool else "none: while the store is away webhooks are answered 503"),
-        ("sources", ", ".join(config.sources) or "none yet: gateway init"),
+        *intake,
         ("subscribers", ", ".join(config.subscribers) or "none: events are kept, nothing is delivered"),
         ("dashboard", f"{first['dashboard']}  {'(opens once)' if '/login/' in first['dashboard'] else _NO_LINK}"),
     ]

@@ -206,7 +206,19 @@ def test_check_finds_what_does_not_keep_it_from_starting(folder: Path) -> None:
     done = run("check", cwd=folder)
     assert done.code == 1
     assert "sources.acme answers 503" in done.err
+    assert done.out.startswith("gateway.toml: it can be served, with 2 findings; ")
     assert "chmod 600 .env" in done.err
+
+
+def test_before_the_first_start_it_says_that_there_was_none(folder: Path) -> None:
+    """Not that a file cannot be read, which nobody has heard of; one that is there and cannot be is named."""
+    done = run("status", cwd=folder)
+    assert (done.code, done.out) == (4, "")
+    assert "has not been started here yet: start it with gateway serve" in " ".join(done.err.split())
+    (folder / "data" / "admin_token").mkdir(parents=True)
+    done = run("status", cwd=folder)
+    assert done.code == 4
+    assert "data/admin_token cannot be read" in " ".join(done.err.split())
 
 
 def test_check_finds_a_spool_that_would_not_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.errors import BatchRefused, SpoolRefused, SpoolUnreadable, StoreUnavailable
 from gateway.intake import draining, spool_folder
@@ -44,6 +45,26 @@ def test_the_older_file_goes_first(valkey: StoreServer, tmp_path: Path) -> None:
             await other.drain()
             assert await partition.names() == ["a", "b"]
             assert not other.spool.diverts
+
+    asyncio.run(check())
+
+
+def test_the_log_says_how_much_was_taken_and_when_all_is_drained(valkey: StoreServer, tmp_path: Path) -> None:
+    """What still waits when the store is back may be nothing, though thousands were taken; the end is said once."""
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 1) as ((one,), _):
+            one.spool.lost("a test took it away")
+            for number in range(3):
+                await one.put(f"{number}")
+            one.now_ms = NOW_MS + 4_000
+            with capture_logs() as told:
+                for _ in range(2):
+                    await one.drain()
+            assert [{**line, "log_level": ""} for line in told] == [
+                {"event": "spool.store_is_back", "away_s": 4.0, "taken": 3, "requests": 0, "bytes": 0, "log_level": ""},
+                {"event": "spool.drained", "requests": 3, "took_s": 0.0, "log_level": ""},
+            ]
 
     asyncio.run(check())
 
