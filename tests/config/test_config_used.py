@@ -17,13 +17,15 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "subscribers": SubscriberSettings,
     "alerts": AlertSettings,
 }
+COMPARED = {("sources", "code_sha256")}
+"""No setting, and only ever compared, with the whole table: a reload says that it is another."""
 
 
 def attributes_read() -> set[str]:
     """The name of every attribute that the gateway's code looks at, outside the reading of the file."""
     found: set[str] = set()
     for path in GATEWAY.rglob("*.py"):
-        if "config_file" in path.parts or path.name == "config.py":
+        if "config_file" in path.parts:
             continue
         tree = ast.parse(path.read_text("utf-8"))
         found.update(node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute))
@@ -34,7 +36,13 @@ READ = attributes_read()
 
 
 @pytest.mark.parametrize(
-    ("table", "field"), [(table, field) for table, made in TABLES.items() for field in made.__struct_fields__]
+    ("table", "field"),
+    [
+        (table, field)
+        for table, made in TABLES.items()
+        for field in made.__struct_fields__
+        if (table, field) not in COMPARED
+    ],
 )
 def test_each_setting_is_used_or_refused(table: str, field: str) -> None:
     """A setting that nothing reads must be in NOT_YET, so that asking for it is an error."""
