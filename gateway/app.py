@@ -13,6 +13,7 @@ from gateway.config_file.document import read_dotenv
 from gateway.config_file.written import Read, read_written
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
+from gateway.delivery.hurry import hurry
 from gateway.delivery.lane import Lane
 from gateway.delivery.replay import Replayer
 from gateway.delivery.roster import Roster
@@ -161,7 +162,14 @@ class Gateway:
         )
         self.door = Door(self.access, monotonic=time.monotonic, trusted_proxies=config.gateway.trusted_proxies)
         stored = StoredSubscribers(self.store, self.keys)
-        self.roster = Roster(config, stored, read=self._read_written, apply=self._deliver_to, changed=self._use)
+        self.roster = Roster(
+            config,
+            stored,
+            read=self._read_written,
+            apply=self._deliver_to,
+            changed=self._use,
+            hurry=self._hurry,
+        )
         self.reloader = Reloader(
             config,
             read=lambda: load(config.path, os.environ),
@@ -183,6 +191,7 @@ class Gateway:
             data_dir=config.data_dir,
             delivers_alone=lambda: all(dispatcher.holds for dispatcher in self.dispatchers),
             public_key=public_key,
+            hurry=self._hurry,
         )
         trial = Trial(guard, wall_ms=wall_ms, monotonic=time.monotonic, nonce=lambda: secrets.token_hex(16))
         replay_desk = ReplayDesk(
@@ -280,6 +289,9 @@ class Gateway:
         await subscribe_all(self.store, self.logs, {each.name: each.start for each in subscribers}, wall_ms())
         if self.role != "intake":
             await asyncio.gather(*[dispatcher.apply(subscribers) for dispatcher in self.dispatchers])
+
+    async def _hurry(self, name: str) -> None:
+        await hurry(self.store, self.keys, name, wall_ms())
 
     def _use(self, config: Config) -> None:
         self.config = self.desk.sight.config = config

@@ -12,7 +12,7 @@ from gateway.cli.drawing import clean
 
 @click.command()
 @click.argument("subscriber")
-@click.option("--why", help="Shown wherever its state is.")
+@click.option("--why", help="Shown wherever its state is. Without it, one that is paused keeps its reason.")
 @api_options
 @json_option
 def pause(

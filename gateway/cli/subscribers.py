@@ -116,7 +116,10 @@ def _setting(written: str) -> tuple[str, Any]:
 def test(
     *, name: str, event_type: str | None, config_path: Path, url: str | None, token: str | None, as_json: bool
 ) -> None:
-    """Send one synthetic event straight to a subscriber, and show how it took it."""
+    """Send one synthetic event straight to a subscriber, and show how it took it.
+
+    If it is answered 2xx, what failed before is tried again at once, and an open breaker probes.
+    """
     answer = connect(config_path, url, token).post(path_of("subscriber", name) + "/test", {"type": event_type})
     if as_json:
         print_json(answer)

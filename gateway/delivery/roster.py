@@ -56,12 +56,20 @@ class Roster:
         read: ReadWritten,
         apply: Apply,
         changed: Callable[[Config], None],
+        hurry: Callable[[str], Awaitable[None]],
     ) -> None:
-        """``apply`` gives the dispatchers a new list; ``changed`` tells everybody else the configuration in force."""
+        """``apply`` gives the dispatchers a new list; ``changed`` tells everybody else the configuration in force.
+
+        ``hurry`` lets a subscriber that has another URL or secret be tried at once (``hurry.py``).
+        """
         self._stored = stored
         self._read = read
         self._apply = apply
         self._changed = changed
+        self._hurry = hurry
+        self._to_hurry: set[str] = set()
+        self._called: dict[str, tuple[str, tuple[str, ...]]] | None = None
+        """Name → URL and secrets in force; ``None`` before the first list."""
         self._config = config
         self._written: dict[str, bytes] = {}
         self.forgetting: dict[str, int] = {}
@@ -108,11 +116,18 @@ class Roster:
             await asyncio.sleep(LOOK_S)
             try:
                 await self.refresh()
+                await self._hurry_on()
                 await self._forget_on()
             except StoreError as error:  # the next look repeats what was not done
                 log.debug("delivery.roster", why=str(error))
             except Exception:  # a defect in one look must not end them all: no change would be seen again
                 log.exception("delivery.roster")
+
+    async def _hurry_on(self) -> None:
+        """After the new list is in force here: where this process delivers, no lane calls the old URL any more."""
+        for name in list(self._to_hurry):
+            await self._hurry(name)
+            self._to_hurry.discard(name)
 
     async def _forget_on(self) -> None:
         """Go on where a process that forgot a subscriber was killed; one that the file names by now is kept."""
@@ -151,6 +166,10 @@ class Roster:
         subscribers = {each.name: each for each in settings}
         self._changed(msgspec.structs.replace(self._config, subscribers=subscribers))
         await self._apply(settings)
+        called = {each.name: (each.url, each.secrets) for each in settings}
+        if self._called is not None:
+            self._to_hurry |= {name for name, how in called.items() if self._called.get(name, how) != how}
+        self._called = called
         self._in_force = settings
 
     def _of_file(self, name: str, settings: SubscriberSettings) -> Member:

@@ -5,7 +5,7 @@ Those of the file are read-only here: the file is the truth for what it names. E
 
 import asyncio
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,12 @@ class Subscribers:
         data_dir: Path,
         delivers_alone: Callable[[], bool],
         public_key: Callable[[str], str],
+        hurry: Callable[[str], Awaitable[None]],
     ) -> None:
-        """``delivers_alone``: whether this process holds every partition, so that no other can have a lane."""
+        """``delivers_alone``: whether this process holds every partition, so that no other can have a lane.
+
+        ``hurry`` lets one be tried at once (``delivery/hurry.py``).
+        """
         self._sight = sight
         self._roster = roster
         self._stored = stored
@@ -59,6 +63,7 @@ class Subscribers:
         self._data_dir = data_dir
         self._delivers_alone = delivers_alone
         self._public_key = public_key
+        self._hurry = hurry
 
     async def page(self) -> SubscriberPage:
         """All that are configured, and those that once were."""
@@ -129,18 +134,22 @@ class Subscribers:
         return SubscriberDeleted(name=name, forgotten=forget, pending=item.pending, dead=item.dead)
 
     async def pause(self, name: str, reason: str | None, who: Actor) -> SubscriberItem:
-        """Stop deliveries to it: what comes waits in the log."""
+        """Stop deliveries to it: what comes waits in the log. One that is paused keeps its reason, if none is given."""
         await self._known(name)
-        await self._switch(name, "subscriber.pause", reason or f"by {who.name}", who)
+        await self._switch(name, "subscriber.pause", lambda was: reason or was or f"by {who.name}", who)
         log.info("operate.change", what="subscriber.pause", who=who.name, subscriber=name, reason=reason)
         return await self.get(name)
 
     async def resume(self, name: str, who: Actor) -> SubscriberItem:
         """Let deliveries go on, from where they stopped."""
         await self._known(name)
-        await self._switch(name, "subscriber.resume", "", who)
+        await self._switch(name, "subscriber.resume", lambda _: "", who)
         log.info("operate.change", what="subscriber.resume", who=who.name, subscriber=name)
         return await self.get(name)
+
+    async def is_back(self, name: str) -> None:
+        """It has just answered 2xx: what waits for it need not wait longer."""
+        await self._hurry(name)
 
     async def member(self, name: str) -> Member:
         """A configured one that can be read here."""
@@ -171,9 +180,11 @@ class Subscribers:
         await self._roster.refresh()
         return SubscriberMade(subscriber=await self.get(name), secret=secret)
 
-    async def _switch(self, name: str, what: str, why: str, who: Actor) -> None:
+    async def _switch(self, name: str, what: str, choose: Callable[[str], str], who: Actor) -> None:
+        """``choose``: the reason that was → the one that is to be; empty for no pause."""
         control = Control(self._sight.store, self._sight.keys, name)
         was = await control.read()
+        why = choose(was)
         change = change_of(self._sight, who, what, name, before={"paused": was or None}, after={"paused": why or None})
         await (control.pause(why, change) if why else control.resume(change))
 

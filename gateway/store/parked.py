@@ -252,6 +252,19 @@ class SubscriberStore:
             if info
         ]
 
+    async def bring_forward(self, now_ms: int, limit: int) -> int:
+        """Let what failed be due at ``now_ms``, in the order in which it was: of the ``limit`` that are due first.
+
+        What is in flight keeps its time: it is due only if the process of its attempt died. Returns how many moved.
+        """
+        waiting = [each for each in await self.parked(0, limit) if each.due_ms > now_ms and not each.parked.in_flight]
+        if not waiting:
+            return 0
+        first_ms = now_ms - len(waiting) + 1
+        scores = [word for at, each in enumerate(waiting) for word in (first_ms + at, each.seq)]
+        # XX: one that was settled meanwhile is not to come back.
+        return int(await self._store.call("ZADD", self.keys.due, "XX", "LT", "CH", *scores))
+
 
 def tried_before(waits: bytes) -> Parked | None:
     """What a held event's entry (``<hash> <JSON>``) says of earlier attempts; ``None`` if it is the hash alone."""

@@ -129,7 +129,10 @@ def test_those_of_the_file_are_read_only_but_can_be_paused_and_tried(tmp_path: P
             ):
                 assert answer.status_code == 409, answer.text
                 assert "defined in gateway.toml" in answer.json()["detail"]
-            assert (await at.operator.post(f"{URL}/crm/pause")).json()["paused"] == "by admin_token"
+            pause = f"{URL}/crm/pause"
+            assert (await at.operator.post(pause)).json()["paused"] == "by admin_token"
+            assert (await at.operator.post(pause, json={"reason": "new version"})).json()["paused"] == "new version"
+            assert (await at.operator.post(pause)).json()["paused"] == "new version", "kept, where none is given"
             assert (await at.operator.post(f"{URL}/crm/resume")).json()["paused"] is None
             tried = (await at.operator.post(f"{URL}/crm/test", json={"type": "booking.created"})).json()
             assert (tried["delivered"], tried["status"], tried["event_type"]) == (True, 200, "booking.created")

@@ -119,11 +119,17 @@ def routes(subscribers: Subscribers, trial: Trial) -> list[Any]:
         responses=documented(BAD_REQUEST, NOT_FOUND, CONFLICT, UNAVAILABLE),
     )
     async def test(name: Name, body: RawBody, request: Asked) -> TestAnswer:
-        """Signed and sent at once, from here, with `origin: "test"`; not through the log, so it is in no account."""
+        """Signed and sent at once, from here, with `origin: "test"`; not through the log, so it is in no account.
+
+        If it is answered 2xx, what failed before is due at once, and an open breaker probes.
+        """
         order = read_order(body, TestOrder)
         settings = (await subscribers.member(name)).settings
         if settings is None:
             raise Refused(problems.CONFLICT, f"the settings of {name} cannot be read by this gateway")
-        return await trial.run(settings, order.type, request.user.name)
+        answer = await trial.run(settings, order.type, request.user.name)
+        if answer.delivered:
+            await subscribers.is_back(name)
+        return answer
 
     return [page, one, create, change, remove, pause, resume, test]
