@@ -22,13 +22,13 @@ import msgspec
 
 from adapters.contract import Adapter
 from adapters.registry import BrokenAdapter, find
-from gateway.conformance import facts, identity, mapping, proof, purity
+from gateway.conformance import comparing, facts, identity, mapping, proof, purity, recorded
 from gateway.conformance.cases import Case, load_case, load_cases
 from gateway.conformance.subject import Clause, Subject
 
 CLAUSES: tuple[Clause, ...] = tuple(
     found
-    for module in (facts, proof, mapping, identity, purity)
+    for module in (facts, recorded, proof, comparing, mapping, identity, purity)
     for found in vars(module).values()
     if isinstance(found, Clause)
 )
@@ -83,7 +83,7 @@ def _message(one: Clause, subject: Subject) -> str | None:
     try:
         findings = list(one.check(subject))
     except Exception as error:
-        findings = [f"the adapter raises {type(error).__name__}: {error}"]
+        findings = [f"the adapter raises {subject.told(error)}"]
     if not findings:
         return None
     where = "\n".join(f"  - {finding}" for finding in findings)

@@ -96,7 +96,13 @@ def names_have_cases(subject: Subject) -> Findings:
         if name not in recorded:
             yield f"no case of {name}"
     if not any(isinstance(case.expected, list) and _has_other(case.expected) for case in subject.cases):
-        yield "no case of a name that nobody knows, which becomes other"
+        known = {*subject.adapter.event_map, *subject.adapter.ignored}
+        unknown = [case for case in subject.cases if case.event not in known]
+        for case in unknown:
+            written = "[]" if case.expected == [] else "without an event of the type other"
+            yield f"case {case.name} has a name that nobody knows, but its expected.json is {written}"
+        if not unknown:
+            yield "no case of a name that nobody knows, which becomes other"
 
 
 def _has_other(expected: list[dict[str, object]]) -> bool:
@@ -116,5 +122,5 @@ def cases_have_provenance(subject: Subject) -> Findings:
             if not case.about.get(field):
                 yield f"case {case.name}: {field} is missing"
         proof = case.proof
-        if proof.get("header") and not (proof.get("command") or proof.get("not_over_body")):
+        if not (proof.get("command") or proof.get("not_over_body") or case.source.unauthenticated):
             yield f"case {case.name}: [proof] has no command that makes the signature with another tool"

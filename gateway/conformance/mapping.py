@@ -42,11 +42,16 @@ def expected_events(subject: Subject) -> Findings:
         outcome = subject.receive(case)
         if isinstance(outcome, Rejected):
             continue  # the clause genuine_is_proven says so
+        if case.expected == [] and isinstance(outcome, Events):
+            made = msgspec.json.encode(events_of(outcome)).decode()
+            yield f"case {case.name}: expected.json is []; read these events, and if they are right, copy them: {made}"
+            continue
         if not isinstance(outcome, Events):
             wanted = case.expected.get("outcome") if isinstance(case.expected, dict) else "events"
             got = type(outcome).__name__.lower()
             if wanted != got:
-                yield f"case {case.name}: {got} ({outcome.reason}) instead of {wanted}"
+                why = _fault(subject, case, case.request.body) or outcome.reason
+                yield f"case {case.name}: {got} ({why}) instead of {wanted}"
         elif isinstance(case.expected, dict):
             yield f"case {case.name}: events instead of {case.expected.get('outcome')}"
         elif (difference := _difference(events_of(outcome), case.expected)) is not None:
@@ -126,7 +131,7 @@ def not_an_object_is_unmappable(subject: Subject) -> Findings:
         except Unmappable:
             continue
         except Exception as error:
-            yield f"for {words} it raises {type(error).__name__}"
+            yield f"for {words} it raises {subject.told(error)}"
             continue
         yield f"for {words} it returns {type(result).__name__}"
 
@@ -176,7 +181,7 @@ def _fault(subject: Subject, case: Case, body: bytes) -> str | None:
     except Unmappable:
         return None
     except Exception as error:
-        return f"normalise raises {type(error).__name__}"
+        return f"normalise raises {subject.told(error)}"
     if isinstance(result, Ignored) or (isinstance(result, list) and all(isinstance(one, Draft) for one in result)):
         return None
     return f"normalise returns {type(result).__name__}, which is neither a list of drafts nor Ignored"

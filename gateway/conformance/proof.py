@@ -10,7 +10,8 @@ from gateway.conformance.cases import Case
 from gateway.conformance.fuzz import fuzz
 from gateway.conformance.subject import Findings, Subject, clause
 
-_OTHER = b"another-secret-that-nobody-has"
+OTHER = b"another-secret-that-nobody-has"
+"""What no case has as its secret or its path token."""
 _FLIPS = 16
 
 
@@ -52,7 +53,7 @@ def bad_proofs(case: Case) -> Iterator[tuple[str, Request]]:
         yield f"with the header {name.decode()} doubled", with_header(request, name, value, value)
     if case.source.path_token_sha256 is not None:
         token = request.path_token or b""
-        for words, other in (("no", None), ("an empty", b""), ("a cut", token[:-1]), ("another", _OTHER)):
+        for words, other in (("no", None), ("an empty", b""), ("a cut", token[:-1]), ("another", OTHER)):
             yield f"with {words} path token", msgspec.structs.replace(request, path_token=other)
         yield "with a path token outside ASCII", msgspec.structs.replace(request, path_token=b"\xff" * len(token))
     if case.source.allow_ips:
@@ -116,7 +117,7 @@ def every_configured_proof_counts(subject: Subject) -> Findings:
         source = case.source
         others: dict[str, Source] = {}
         if source.secrets:
-            others["secrets"] = msgspec.structs.replace(source, secrets=(_OTHER,))
+            others["secrets"] = msgspec.structs.replace(source, secrets=(OTHER,))
         if source.path_token_sha256:
             others["path_token"] = msgspec.structs.replace(source, path_token_sha256=b"\x00" * 32)
         if source.accounts:
@@ -140,7 +141,7 @@ def every_secret_proves(subject: Subject) -> Findings:
         secrets = case.source.secrets
         if not secrets or not subject.is_proven(case):
             continue
-        for words, several in (("first", (*secrets, _OTHER)), ("last", (_OTHER, *secrets))):
+        for words, several in (("first", (*secrets, OTHER)), ("last", (OTHER, *secrets))):
             if not subject.is_proven(case, source=msgspec.structs.replace(case.source, secrets=several)):
                 yield f"case {case.name}: not proven when the right secret stands {words} of several"
 
@@ -211,7 +212,7 @@ def _fault(subject: Subject, case: Case, request: Request) -> str | None:
     except NotProven:
         url = None
     except Exception as error:
-        return f"key_wanted raises {type(error).__name__}"
+        return f"key_wanted raises {subject.told(error)}"
     if url is not None and not (isinstance(url, str) and url.startswith("https://")):
         return f"key_wanted asks for {url!r}, which is no https URL"
     for keys in (case.keys, {} if url is None else {url: b"no key"}):
@@ -220,5 +221,5 @@ def _fault(subject: Subject, case: Case, request: Request) -> str | None:
         except NotProven:
             pass
         except Exception as error:
-            return f"verify raises {type(error).__name__}"
+            return f"verify raises {subject.told(error)}"
     return None

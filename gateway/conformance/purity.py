@@ -130,7 +130,7 @@ def signed_samples_are_proven(subject: Subject) -> Findings:
         try:
             headers = subject.adapter.sign(body, case.source, case.now_ms)
         except Exception as error:
-            yield f"case {case.name}: sign raises {type(error).__name__}"
+            yield f"case {case.name}: sign raises {subject.told(error)}"
             continue
         if "content-type" not in headers or any(name != name.lower() for name in headers):
             yield f"case {case.name}: sign gives the headers {sorted(headers)}"

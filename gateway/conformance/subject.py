@@ -2,7 +2,9 @@
 
 import copy
 import json
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -68,6 +70,15 @@ class Subject:
         except Exception:
             return False
         return True
+
+    def told(self, error: Exception) -> str:
+        """An exception with its text, and where in the adapter's file it came from."""
+        adapter, words = self.adapter, f"{type(error).__name__}: {error}".removesuffix(": ")
+        functions = (adapter.normalise, adapter.verify, adapter.sample, adapter.sign)
+        files = {code.co_filename for function in functions if (code := getattr(function, "__code__", None))}
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if frame.filename in files] or frames
+        return f"{words} ({Path(own[-1].filename).name}, line {own[-1].lineno}: {own[-1].line})" if own else words
 
     def receive(self, case: Case) -> Outcome:
         """What the pipeline makes of a recorded request."""

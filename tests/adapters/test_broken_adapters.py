@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from adapters.contract import Ignored
-from gateway.conformance.subject import events_of
+from gateway.conformance.subject import Subject, events_of
 from gateway.intake.pipeline import Events, receive
 from gateway.testing import CLAUSES, adapter_suite, check, load_cases
 from tests.broken_adapters import sound
@@ -103,6 +104,10 @@ def _fixtures_of(broken: ModuleType, folder: Path) -> Path:
             outcome = receive(case.request, case.source, broken.ADAPTER, case.keys, case.now_ms)
             if isinstance(outcome, Events):
                 (case.folder / "expected.json").write_text(json.dumps(events_of(outcome)))
+                drafts = Subject(broken.ADAPTER, (case,), EXAMPLES).drafts(case, case.request.body)
+                about = re.sub(r"(?s)\ndedupe = \[.*?\n\]\n", "\n", (case.folder / "about.toml").read_text())
+                parts = json.dumps([draft.dedupe for draft in drafts])
+                (case.folder / "about.toml").write_text(f"dedupe = {parts}\n{about}")
             else:
                 assert isinstance(outcome, Ignored) or case.expected == {"outcome": "quarantined"}
     return copy
