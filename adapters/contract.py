@@ -31,12 +31,13 @@ To add a provider:
    dropped too many is a loss. A part that is missing (``None`` or empty) is replaced by the body's hash.
 5. Put one folder a case under ``tests/fixtures/<name>/<event>__<variant>/``: ``body.raw`` and ``headers.json`` exactly
    as sent, ``expected.json``, and ``about.toml`` with where it comes from and how the signature was made with another
-   tool (``gateway/conformance/cases.py`` shows one). The conformance suite finds adapter and cases by itself and names
+   tool (``gateway/conformance/cases.py`` shows one). With ``[]`` in ``expected.json`` the suite shows what to read, and
+   then to copy. The conformance suite finds adapter and cases by itself and names
    the clause that fails. Outside this repository one line does it:
    ``TestAcme = gateway.testing.adapter_suite("acme.py", Path("fixtures"))``.
 
-Each rule is a clause in ``gateway/conformance/``, and each clause has an adapter that breaks it in
-``tests/broken_adapters/``.
+What of these rules a run can show is a clause in ``gateway/conformance/``, and each clause has an adapter that
+breaks it in ``tests/broken_adapters/``.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """Recorded requests: one folder a case, ``<event>__<variant>/{body.raw, headers.json, expected.json, about.toml}``.
 
 ``body.raw`` and ``headers.json`` (name → value) are exactly as sent. ``expected.json`` is the list of canonical events,
-whole, or ``{"outcome": "ignored"}`` or ``{"outcome": "quarantined"}``. ``about.toml``::
+whole, or ``{"outcome": "ignored"}`` or ``{"outcome": "quarantined"}``; with ``[]`` the suite shows what to read and
+copy. ``about.toml``::
 
     provenance = "docs"                        # docs | inferred | captured
     url = "https://…"                          # the page it comes from
@@ -16,7 +17,7 @@ whole, or ``{"outcome": "ignored"}`` or ``{"outcome": "quarantined"}``. ``about.
 
     [proof]
     header = "x-acme-signature"                # the header that carries the proof, or path_token = true
-    command = "openssl dgst …"                 # prints that header's value, run in the folder, without our code
+    command = "openssl dgst …"                 # prints that header's value; the suite runs it with sh in the folder
     prints = "Verified OK"                     # if the command checks the header instead: what it prints then
     not_over_body = "why"                      # only if the proof does not cover the body
     unsignable = "why"                         # only if sign cannot make this proof
