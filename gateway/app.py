@@ -150,6 +150,7 @@ class Gateway:
             wall_ms=wall_ms,
             here=self.here.knows,
             away=self.here.away,
+            plight=self.here.plight,
             takes=self.here.takes,
             spooled=self.here.spooled,
             others=self._others,
@@ -314,3 +315,4 @@ class Gateway:
     async def stop(self) -> None:
         """Stop all parts, whether they were started or not."""
         await self._start_stop.stop()
+        self.here.close()

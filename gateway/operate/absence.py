@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Meta
 
 from gateway import problems
-from gateway.errors import StoreError
+from gateway.errors import StoreError, StoreUnavailable
 from gateway.intake.spool_folder import BEING_WRITTEN, FolderView
 from gateway.operate.amounts import counted, size
-from gateway.operate.refusals import Refused, why_away
+from gateway.operate.refusals import Refused, explain, why_away
 from gateway.operate.sight import Away, Sight
 from gateway.operate.views import SpoolStatus, When
 from schemas.timestamps import format_ms
@@ -21,6 +21,8 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
     since: str | None
     """``None``: this process has not noticed before."""
     why: str
+    plight: str
+    """What the machine tells of an embedded store, and what to do; empty if nothing."""
     spool: SpoolStatus
     """Read from its folder."""
     refused: str
@@ -47,9 +49,10 @@ class Absence(msgspec.Struct, frozen=True, kw_only=True):
             webhooks += f"; what came before waits in the spool on disk ({self.kept})" if self.spool.requests else ""
         else:
             webhooks = f"webhooks are answered 200 and kept in the spool on disk ({self.kept})"
+        plight = f": {self.plight}" if self.plight else ""
         return (
-            f"the store is away {self.away}; {webhooks}. Nothing that was answered 2xx is lost, and deliveries go on "
-            "when the store is back"
+            f"the store is away {self.away}{plight}; {webhooks}. Nothing that was answered 2xx is lost, and "
+            "deliveries go on when the store is back"
         )
 
 
@@ -58,6 +61,10 @@ class AbsenceView(msgspec.Struct, frozen=True, kw_only=True):
 
     since: Annotated[When | None, Meta(description="null: it was not noticed before.")]
     why: Annotated[str, Meta(description="What the store said, or why it is not heard.")]
+    plight: Annotated[
+        str | None,
+        Meta(description="What the machine tells of an embedded store, and what to do: a full disk, a silent process."),
+    ]
     refused: Annotated[str | None, Meta(description="Why webhooks are answered 503; null: the spool takes them.")]
     spool: SpoolStatus
 
@@ -78,7 +85,13 @@ class StoreAway(Refused):
     def body(self) -> bytes:
         """With what is known in fields, for programs."""
         told, known = self.problem, self.absence
-        view = AbsenceView(since=known.since, why=known.why, refused=known.refused or None, spool=known.spool)
+        view = AbsenceView(
+            since=known.since,
+            why=known.why,
+            plight=known.plight or None,
+            refused=known.refused or None,
+            spool=known.spool,
+        )
         plain = msgspec.structs.asdict(problems.as_body(told, self.detail))
         return msgspec.json.encode(AwayBody(**plain, store_away=view))
 
@@ -99,6 +112,17 @@ def spool_status(sight: Sight, folder: FolderView) -> SpoolStatus:
     )
 
 
+async def not_looked_up(sight: Sight, error: StoreUnavailable) -> Refused:
+    """What to raise instead of ``error`` to who asked for one event: it may wait in the spool."""
+    problem, detail = explain(error)
+    if waiting := (await sight.spooled(held_only=True)).held.requests:
+        detail += (
+            f". {counted(waiting, 'request waits', 'requests wait')} in the spool: an event that was answered 200 "
+            "meanwhile is among them, and can be looked up when the store is back"
+        )
+    return Refused(problem, detail)
+
+
 async def store_away(sight: Sight, error: StoreError) -> StoreAway:
     """What to raise instead of ``error``, which is what came of a question to the store."""
     spool = spool_status(sight, await sight.spooled(held_only=True))
@@ -114,6 +138,7 @@ async def store_away(sight: Sight, error: StoreError) -> StoreAway:
         Absence(
             since=away.since if away else None,
             why=away.why if away else why_away(error),
+            plight=await sight.plight(),
             spool=spool,
             refused=refused,
             own=sight.config.store.data_dir is not None,

@@ -152,7 +152,7 @@ class Alerts:
             except LeaseLost:
                 self._resign({}, teller=_UNNAMED)
             except StoreError as error:
-                self._look_without_store(error)
+                self._look_without_store(error, await self._sight.plight())
             except Exception:  # a defect in one look must not end them all
                 log.exception("alert.defect")
 
@@ -207,8 +207,8 @@ class Alerts:
             and not is_raised_in(known, key)
         }
 
-    def _look_without_store(self, error: StoreError) -> None:
-        """What was wrong before counts as wrong still; and the store is away."""
+    def _look_without_store(self, error: StoreError, plight: str = "") -> None:
+        """What was wrong before counts as wrong still; and the store is away, with ``plight`` as the machine's word."""
         others_tell = bool(self._teller) and not provably_gone(self._teller)
         if self._epoch is None and (others_tell or not self._is_first):
             return
@@ -221,7 +221,7 @@ class Alerts:
             what = f"the settings of the store would lose what it acknowledges; {webhooks}"
             now[f"{STORE_SETTINGS}:"] = of_store(STORE_SETTINGS, what, self._away_ms)
         elif now_ms - self._away_ms >= AWAY_MS:
-            what = f"the store is away: {why_away(error)}; {webhooks}"
+            what = f"the store is away: {why_away(error)}; {plight}{'; ' if plight else ''}{webhooks}"
             now[f"{STORE_AWAY}:"] = of_store(STORE_AWAY, what, self._away_ms)
         self._go_on(now)
 

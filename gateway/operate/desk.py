@@ -10,7 +10,7 @@ from gateway import problems
 from gateway.config import Config
 from gateway.errors import StoreError, StoreUnavailable
 from gateway.intake.spool_folder import FolderView
-from gateway.operate.absence import store_away
+from gateway.operate.absence import not_looked_up, store_away
 from gateway.operate.audit import Audit
 from gateway.operate.auditing import run_audit
 from gateway.operate.causes import list_causes
@@ -23,7 +23,7 @@ from gateway.operate.masking import mask_event, mask_raw
 from gateway.operate.processes import Process
 from gateway.operate.refusals import Refused
 from gateway.operate.search import Filter, Gap, Order, Result, check_source, find, follow, search, shown
-from gateway.operate.sight import Away, Sight, no_others, nothing_spooled
+from gateway.operate.sight import Away, Sight, no_others, nothing_spooled, nothing_told
 from gateway.operate.states import delivery_states
 from gateway.operate.status import read_status
 from gateway.operate.trace import trace
@@ -54,12 +54,14 @@ class Desk:
         wall_ms: Callable[[], int],
         here: Callable[[], Process],
         away: Callable[[], Away | None] = lambda: None,
+        plight: Callable[[], Awaitable[str]] = nothing_told,
         takes: Callable[[], bool | None] = lambda: None,
         spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled,
         others: Callable[[], Awaitable[tuple[list[Process], list[int]]]] = no_others,
     ) -> None:
         """``here`` and ``others``: what only this process knows, and only the other workers;
-        ``away``: since when and why the store is not used; ``takes``: whether the spool would take a request;
+        ``away``: since when and why the store is not used; ``plight``: what the machine tells of it then;
+        ``takes``: whether the spool would take a request;
         ``spooled``: what is in the spool."""
         self.sight = Sight(
             config=config,
@@ -69,6 +71,7 @@ class Desk:
             wall_ms=wall_ms,
             here=here,
             away=away,
+            plight=plight,
             takes=takes,
             spooled=spooled,
             others=others,
@@ -132,15 +135,18 @@ class Desk:
 
     async def event(self, name: str) -> EventDetail:
         """One event, by its id or a unique beginning of it. Raises ``Refused``."""
-        found = await find(self.sight, name)
-        entry = found.entry
-        return EventDetail(
-            event=mask_event(msgspec.json.decode(entry.event_json)),
-            raw=mask_raw(found.head.type, msgspec.json.decode(entry.raw_json)),
-            partition=found.partition,
-            sequence=entry.seq,
-            deliveries=await delivery_states(self.sight, found),
-        )
+        try:
+            found = await find(self.sight, name)
+            entry = found.entry
+            return EventDetail(
+                event=mask_event(msgspec.json.decode(entry.event_json)),
+                raw=mask_raw(found.head.type, msgspec.json.decode(entry.raw_json)),
+                partition=found.partition,
+                sequence=entry.seq,
+                deliveries=await delivery_states(self.sight, found),
+            )
+        except StoreUnavailable as error:
+            raise await not_looked_up(self.sight, error) from error
 
     async def follow(self, wanted: Filter, after: str | None) -> Followed:
         """Events as they come, from a cursor or from now, each with its cursor; ``None`` after a quiet while.
@@ -167,7 +173,10 @@ class Desk:
 
     async def trace(self, name: str) -> Trace:
         """One event's life, by its id or a unique beginning of it. Raises ``Refused``."""
-        return await trace(self.sight, name)
+        try:
+            return await trace(self.sight, name)
+        except StoreUnavailable as error:
+            raise await not_looked_up(self.sight, error) from error
 
     async def deliveries(
         self, subscriber: str | None, state: DeliveryFilter | None, after: str | None, limit: int

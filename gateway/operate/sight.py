@@ -24,6 +24,11 @@ async def no_others() -> tuple[list[Process], list[int]]:
     return [], []
 
 
+async def nothing_told() -> str:
+    """Of a store on another machine."""
+    return ""
+
+
 class Away(msgspec.Struct, frozen=True):
     """Since when and why a process does not use the store."""
 
@@ -52,6 +57,8 @@ class Sight(msgspec.Struct, kw_only=True):
     """What only this process knows."""
     away: Callable[[], Away | None] = lambda: None
     """Since when and why this process cannot use the store; ``None`` if it can, or has not noticed."""
+    plight: Callable[[], Awaitable[str]] = nothing_told
+    """What the machine tells of an embedded store that does not answer, and what to do; empty if nothing."""
     takes: Callable[[], bool | None] = lambda: None
     """Whether the spool would take a request now; ``None`` where this process has none, and cannot tell."""
     spooled: Callable[..., Awaitable[FolderView]] = nothing_spooled

@@ -11,9 +11,12 @@ from gateway.intake.endpoint import Stats
 from gateway.intake.spool import Spool
 from gateway.intake.spool_folder import BEING_WRITTEN, FolderReader, FolderView
 from gateway.operate.processes import Process, resources
+from gateway.operate.refusals import why_away
 from gateway.operate.sight import Away, Sight
 from gateway.store.connection import Store
+from gateway.store.embedded import socket_path
 from gateway.store.housekeeping import Housekeeping
+from gateway.store.plight import Plight
 from schemas.timestamps import format_ms
 
 
@@ -42,6 +45,7 @@ class ThisProcess:
         self._connections = connections
         self._dispatchers = dispatchers
         self._folder_reader = FolderReader()
+        self._plight: Plight | None = None
 
     async def readiness(self) -> dict[str, str]:
         """What keeps a POST from being answered 200, by part; empty when ready."""
@@ -61,10 +65,26 @@ class ThisProcess:
         return degraded
 
     def away(self) -> Away | None:
-        """Since when and why the store is not used, and the spool is; ``None`` if it is used."""
-        if self._spool is None or self._spool.away_since_ms is None:
-            return None
-        return Away(format_ms(self._spool.away_since_ms), self._spool.away_why)
+        """Since when and why the store is not used, and the spool is, or would be; ``None`` if it is used."""
+        unheard = self._housekeeping.unheard
+        if self._spool is None or self._spool.away_since_ms is None:  # it has not been tried with a webhook
+            return None if unheard is None else Away(format_ms(unheard[0]), why_away(unheard[1]))
+        since_ms = self._spool.away_since_ms if unheard is None else min(self._spool.away_since_ms, unheard[0])
+        return Away(format_ms(since_ms), self._spool.away_why)
+
+    async def plight(self) -> str:
+        """What the machine tells of an embedded store that does not answer, and what to do; empty if nothing."""
+        settings = self._sight().config.store
+        if settings.data_dir is None:
+            return ""
+        if self._plight is None:
+            self._plight = Plight(settings, socket_path(settings.data_dir))
+        return await asyncio.to_thread(self._plight.words)
+
+    def close(self) -> None:
+        """Look no longer."""
+        if self._plight is not None:
+            self._plight.close()
 
     def takes(self) -> bool | None:
         """Whether a POST is answered 200 although the store cannot take it; ``None`` without a spool."""

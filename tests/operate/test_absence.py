@@ -75,6 +75,63 @@ def test_while_the_store_is_away_nobody_lists_what_is_in_the_spool(
     asyncio.run(run())
 
 
+def test_an_event_that_may_wait_in_the_spool_is_said_to(
+    store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was answered 200 and asks for the event is not told that it is unknown, nor nothing at all."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+
+            async def spooled(**_named: bool) -> FolderView:
+                return FolderView(held=Held(rows=1, requests=waiting))
+
+            async def away(*_args: object) -> Never:
+                raise StoreUnavailable("the store did not answer")
+
+            at.desk.sight.spooled = spooled
+            monkeypatch.setattr(at.store, "call", away)
+            monkeypatch.setattr(at.store, "many", away)
+            for waiting in (12, 0):
+                for path in (
+                    "/api/events/evt_hdvgbpm7wgvb2yt2wqsgnew4cu",
+                    "/api/events/evt_hdvgbpm7wgvb2yt2wqsgnew4cu/trace",
+                ):
+                    answer = await at.reader.get(path)
+                    assert answer.status_code == 503
+                    detail = answer.json()["detail"]
+                    assert detail.startswith("the store cannot be asked at the moment: it does not answer")
+                    assert detail.endswith(
+                        ". 12 requests wait in the spool: an event that was answered 200 meanwhile is among them, and "
+                        "can be looked up when the store is back"
+                        if waiting
+                        else "; see gateway status"
+                    )
+
+    asyncio.run(run())
+
+
+def test_what_the_machine_tells_of_the_store_is_said_with_the_rest(store_settings: StoreSettings) -> None:
+    """In the sentence, in a field, and not as a field where there is nothing."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+
+            async def plight() -> str:
+                return "its process 4711 is there and silent"
+
+            error = StoreUnavailable("the store did not answer")
+            assert (await store_away(at.desk.sight, error)).absence.plight == ""
+            at.desk.sight.plight = plight
+            away = await store_away(at.desk.sight, error)
+            assert away.detail.startswith(
+                "the store is away (it does not answer): its process 4711 is there and silent; webhooks are"
+            )
+            assert b'"plight":"its process 4711 is there and silent"' in away.body()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("place", "why"),
     [("redis://127.0.0.1:{port}", "nobody listens there"), ("unix://{folder}/no.sock", "its server is not there")],

@@ -149,6 +149,7 @@ def test_a_store_that_is_away_is_a_503_with_retry_after(store_settings: StoreSet
                 assert told == {
                     "since": None,
                     "why": "it does not answer: its server is not there",
+                    "plight": None,
                     "refused": "there is no spool",
                     "spool": msgspec.to_builtins(SpoolStatus()),
                 }
