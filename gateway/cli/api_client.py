@@ -1,6 +1,7 @@
 """How a verb talks to the running gateway: where it is, with which token, and what its refusals mean."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -130,7 +131,10 @@ def networks_by_option() -> Iterator[None]:
     except Refusal as refusal:
         if "allow_networks" not in str(refusal):
             raise
-        raise Refusal(f"{refusal}\nhere allow_networks is --allow-network 10.2.0.0/16", refusal.code) from None
+        named = re.search(r"allow_networks = \[([^]]*)\]", str(refusal))
+        networks = re.findall('"([^"]+)"', named[1]) if named else ["10.2.0.0/16"]
+        options = " ".join(f"--allow-network {network}" for network in networks)
+        raise Refusal(f"{refusal}\nhere allow_networks is {options}", refusal.code) from None
 
 
 def path_of(kind: Literal["subscriber", "event", "replay"], given: str) -> str:

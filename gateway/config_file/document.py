@@ -21,6 +21,14 @@ from gateway.errors import ConfigError
 _MAX_FILE_BYTES = 8 * 1024 * 1024
 _TWICE = re.compile("Cannot (overwrite|declare|redefine|mutate)|Duplicate")
 """How ``tomllib`` begins to say so."""
+_INSTEAD = {
+    "Invalid (statement|value|initial character for a key)|Expected ('='|newline)": "key = value, texts in quotes",
+    r"Expected '\]": "the head of a table as [name] or [name.name]",
+    "Unclosed|Unterminated": "what closes it",
+    "Illegal character|Unescaped": r"a text on one line and in quotes, with \\ for each \ in it",
+    "": "what TOML has in that place",
+}
+"""What is wrong, as ``tomllib`` begins to say it → what to write. The first that fits."""
 _BEGUN = re.compile(r"\s*(\[{1,2}[^\[\]=]+\]{1,2}|[\w.\"'-]+(?=\s*=))")
 _TABLES = ("gateway", "store", "sources", "subscribers", "alerts")
 
@@ -121,7 +129,8 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], Lines]:
         line = int(found[1]) if found else text.count("\n") + 1
         if _TWICE.match(what):
             raise ConfigError([f"{path}:{line}: {_begun(text, line)} stands there twice; write it once"]) from None
-        raise ConfigError([f"{path}:{line}: is not TOML: {what}; write key = value, texts in quotes"]) from None
+        write = next(write for begun, write in _INSTEAD.items() if re.match(begun, what))
+        raise ConfigError([f"{path}:{line}: is not TOML: {what}; write {write}"]) from None
     except RecursionError:
         raise ConfigError([f"{path}:1: nests too deep; write the tables shown by gateway init"]) from None
 

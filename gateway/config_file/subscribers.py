@@ -28,7 +28,7 @@ from gateway.config_file.values import (
     start,
     text,
 )
-from gateway.delivery.addresses import refusal
+from gateway.delivery.addresses import network_to_allow, refusal
 from schemas.event import EVENT_TYPES
 
 _RETRY = ["5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"]
@@ -168,18 +168,21 @@ def check_url(section: Section, url: str, allow_networks: tuple[Network, ...]) -
     if parts.scheme == "https":
         _check_literal(section, host, allow_networks)
         return
-    if not allow_networks:
+    networks = _networks_of(host)
+    if not networks or _may_lie_in(host, allow_networks):
+        _check_literal(section, host, allow_networks)
+    elif not allow_networks:
         section.problem(
             ("url",),
             "is http, so that anyone on the way could read and change events",
-            'https, or for a target in a network of your own allow_networks = ["10.2.0.0/16"] beside it',
-        )
-    elif not _may_lie_in(host, allow_networks):
-        section.problem(
-            ("url",), f"is http, and {host} is in none of allow_networks", "https, or the network of this host there"
+            f"https, or for a target in a network of your own allow_networks = [{networks}] beside it",
         )
     else:
-        _check_literal(section, host, allow_networks)
+        section.problem(
+            ("url",),
+            f"is http, and {host} is in none of allow_networks",
+            f"https, or its network there as well: allow_networks = [{networks}, …]",
+        )
 
 
 def _check_literal(section: Section, host: str, allow_networks: tuple[Network, ...]) -> None:
@@ -190,18 +193,36 @@ def _check_literal(section: Section, host: str, allow_networks: tuple[Network, .
         return
     rule = refusal(address, allow_networks)
     if rule is not None:
-        write = "a public address or name, or a network of your own in allow_networks, which no metadata address is in"
+        network = network_to_allow(address)
+        write = "a public address or name" + (
+            f', or if it is your own allow_networks = ["{network}"]' if network else ""
+        )
         section.problem(("url",), f"leads to {address}, which is not public ({rule})", write)
+
+
+def _networks_of(host: str) -> str:
+    """What to write into ``allow_networks`` for a host; of a name, an example. Empty where nothing would help."""
+    if _is_localhost(host):
+        return '"127.0.0.0/8", "::1/128"'
+    try:
+        network = network_to_allow(ip_address(host.strip("[]")))
+    except ValueError:
+        return '"10.2.0.0/16"'
+    return f'"{network}"' if network else ""
+
+
+def _is_localhost(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def _may_lie_in(host: str, allow_networks: tuple[Network, ...]) -> bool:
     """Whether a host of an http URL can be in a network that was allowed. Names are only known when they resolve."""
-    if host == "localhost" or host.endswith(".localhost"):
+    if _is_localhost(host):
         return any(allowed.network_address.is_loopback for allowed in allow_networks)
     try:
         address = ip_address(host.strip("[]"))
     except ValueError:
-        return True
+        return bool(allow_networks)
     return any(ip_network(address) == allowed or address in allowed for allowed in allow_networks)
 
 

@@ -10,7 +10,7 @@ answer with credentials, and those that no subscriber can have. An IPv4 address 
 """
 
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from gateway.errors import TargetRefused
 
@@ -74,7 +74,7 @@ _NOT_PUBLIC: tuple[tuple[Network, str], ...] = (
 )
 """Refused unless ``allow_networks`` covers them. The first that fits gives the name."""
 
-_ALL = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+_LOOPBACK = IPv4Network("127.0.0.0/8")
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _TRANSLATED = IPv6Network("::ffff:0:0:0/96")
@@ -89,7 +89,8 @@ def check_address(address: Address, allow_networks: Sequence[Network] = ()) -> N
     """Raise ``TargetRefused`` unless a delivery may connect to ``address``. The message names address and rule."""
     rule = refusal(address, allow_networks)
     if rule is not None:
-        remedy = "; a network of your own is named in allow_networks" if refusal(address, _ALL) is None else ""
+        network = network_to_allow(address)
+        remedy = f'; if it is your own: allow_networks = ["{network}"]' if network else ""
         raise TargetRefused(f"{address} is not a public address ({rule}){remedy}")
 
 
@@ -111,6 +112,12 @@ def refusal(address: Address, allow_networks: Sequence[Network] = ()) -> str | N
             if inner_rule is not None:
                 return f"{special or 'transition'}, and {inner} inside it is {inner_rule}"
     return special
+
+
+def network_to_allow(address: Address) -> Network | None:
+    """What to write into ``allow_networks`` for one address: no more than it needs. ``None``: nothing would help."""
+    network: Network = _LOOPBACK if address in _LOOPBACK else ip_network(address)
+    return network if refusal(address, (network,)) is None else None
 
 
 def is_allowed(address: Address, allow_networks: Sequence[Network]) -> bool:

@@ -24,7 +24,7 @@ from ipaddress import ip_address
 import msgspec
 from pyreqwest.http import Url
 
-from gateway.delivery.addresses import Address, Network, check_address, is_allowed
+from gateway.delivery.addresses import Address, Network, check_address, is_allowed, network_to_allow
 from gateway.delivery.itself import Itself
 from gateway.errors import TargetRefused
 
@@ -88,8 +88,11 @@ class Guard:
             check_address(address, allow_networks)
             if self.itself.listens_at(address, port):
                 raise TargetRefused(f"{address} port {port} is the gateway itself")
-        if parsed.scheme != "https" and not all(is_allowed(address, allow_networks) for address in addresses):
-            raise TargetRefused("http is for networks the subscriber names in allow_networks; use https")
+        bare = [address for address in addresses if not is_allowed(address, allow_networks)]
+        if parsed.scheme != "https" and bare:
+            network = network_to_allow(bare[0])
+            named = f', or for {bare[0]} allow_networks = ["{network}"]' if network else ""
+            raise TargetRefused(f"http is for networks of your own: use https{named}")
         return Target(parsed, host, port, addresses, is_literal)
 
     async def _look_up(self, host: str, port: int) -> tuple[Address, ...]:

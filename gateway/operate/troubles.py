@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gateway.delivery.lag import WARN_PART
+from gateway.intake.spool_file import SUFFIX, UNREADABLE
 from gateway.intake.spool_folder import BEING_WRITTEN
 from gateway.operate.amounts import counted, size
 from gateway.operate.views import (
@@ -30,7 +31,7 @@ RECENT_MS = 86_400_000
 """Requests rejected and events discarded longer ago are history: they stay on their page and in the counts."""
 
 SPOOL_HELP = "gateway check --effective"
-"""Names the folder and ``spool_bytes``. A count, which ``gateway audit`` is, changes nothing about either."""
+"""Names the folder and ``spool_bytes``, and says nothing of a file. ``gateway audit`` counts, and mends nothing."""
 
 NEARLY_FULL = 0.75
 """The part of its memory at which the store is mentioned; at ``FULL`` the spool takes over, or the intake stops."""
@@ -54,7 +55,8 @@ CAUSES = {
 def does(cause: str) -> str:
     """What a subscriber does that a delivery fails with ``cause``."""
     if cause.startswith("http_"):
-        return f"answers {cause.removeprefix('http_')}"
+        asked = " (does it have the secret?)" if cause == "http_401" else ""
+        return f"answers {cause.removeprefix('http_')}{asked}"
     return CAUSES.get(cause, f"fails with {cause}")
 
 
@@ -238,7 +240,7 @@ def spool_troubles(spool: SpoolStatus) -> list[Trouble]:
     if why := spool.unreadable.get(BEING_WRITTEN):
         wrong.append(f"it cannot be written: {why}; give its disk room, or mend what is said, and it goes on by itself")
     wrong += [
-        f"{name}: {why}; keep the file, it holds what was answered 200"
+        f"{name}: {why}; keep the file, it holds what was answered 200{_mended(name)}"
         for name, why in sorted(spool.unreadable.items())
         if name != BEING_WRITTEN
     ]
@@ -253,7 +255,15 @@ def spool_troubles(spool: SpoolStatus) -> list[Trouble]:
             "answered 503; it drains when the store takes events again, or write a larger spool_bytes and restart"
         )
     what = "the spool needs a look: " + ". ".join(wrong)
-    return [trouble("bad", "spool", what, SPOOL_HELP, count=len(wrong))] if wrong else []
+    asks_for_room = BEING_WRITTEN in spool.unreadable or spool.bytes > NEARLY_FULL * spool.limit_bytes
+    return [trouble("bad", "spool", what, SPOOL_HELP if asks_for_room else None, count=len(wrong))] if wrong else []
+
+
+def _mended(name: str) -> str:
+    """What becomes of a damaged file, which was set aside, if somebody can mend it."""
+    if not name.endswith(UNREADABLE):
+        return ""
+    return f"; mended and called {name.removesuffix(UNREADABLE)}{SUFFIX} again, it is drained"
 
 
 def _of_store(store: StoreStatus, ledger: Ledger) -> list[Trouble]:

@@ -178,7 +178,7 @@ def test_advice_names_the_option_of_the_command(running: Running) -> None:
     made = running.gateway("subscribers", "create", "near", "http://10.1.1.1/")
     sent = running.gateway("replay", "--all", "--to", "http://10.1.1.1/", "--dry-run")
     for done in (made, sent):
-        assert (done.code, done.err.count("--allow-network 10.2.0.0/16")) == (2, 1), done.err
+        assert (done.code, done.err.count("--allow-network 10.1.1.1/32")) == (2, 1), done.err
     named = running.gateway("subscribers", "create", "Bad_Name", "https://a.example/")
     assert (named.code, "has a name that" in named.err, "secrets" in named.err) == (2, True, False), named.err
 

@@ -68,8 +68,13 @@ def problems_of(toml: str, folder: Path) -> list[str]:
 
 MISTAKES = {
     # what the file is
-    "not TOML": ("[gateway]\nlisten =\n", 2, "is not TOML"),
-    "unfinished": ('[gateway]\nlisten = """\n', 3, "is not TOML"),
+    "not TOML": ("[gateway]\nlisten =\n", 2, "is not TOML: Invalid value; write key = value"),
+    "text without quotes": ("[gateway]\nlisten = here\n", 2, "is not TOML: Invalid value; write key = value, texts in"),
+    "no assignment": ("[gateway]\nlisten\n", 2, "after a key in a key/value pair; write key = value"),
+    "unfinished": ('[gateway]\nlisten = """\n', 3, "is not TOML: Unterminated string; write what closes it"),
+    "unfinished head": ("[gateway\nlisten = 1\n", 1, "end of a table declaration; write the head of a table as [name]"),
+    "unfinished text": ('[gateway]\nlisten = "x\n', 2, "; write a text on one line and in quotes"),
+    "half a pair of surrogates": ('[gateway]\nlisten = "\\ud800"\n', 2, "; write what TOML has in that place"),
     "doubled key": (
         "[gateway]\nlog_level = 'info'\nlog_level = 'info'\n",
         3,
@@ -229,7 +234,25 @@ MISTAKES = {
     "url of another scheme": (SUBSCRIBER.replace("https:", "ftp:"), 2, "not an http or https URL"),
     "url with a user": (SUBSCRIBER.replace("crm.ex", "u:pw@crm.ex"), 2, "holds a user or a password"),
     "url with a fragment": (SUBSCRIBER.replace("com/", "com/#a"), 2, "fragment"),
-    "http": (SUBSCRIBER.replace("https:", "http:"), 2, "allow_networks"),
+    "http": (SUBSCRIBER.replace("https:", "http:"), 2, 'allow_networks = ["10.2.0.0/16"] beside'),
+    **{
+        f"http to {host} that nobody named": (
+            SUBSCRIBER.replace("https://crm.example.com", f"http://{host}"),
+            2,
+            f"allow_networks = [{networks}] beside",
+        )
+        for host, networks in (
+            ("127.0.0.2", '"127.0.0.0/8"'),
+            ("localhost", '"127.0.0.0/8", "::1/128"'),
+            ("[::1]", '"::1/128"'),
+            ("10.0.0.1", '"10.0.0.1/32"'),
+        )
+    },
+    "http to metadata": (
+        SUBSCRIBER.replace("https://crm.example.com", "http://169.254.169.254"),
+        2,
+        "metadata, 169.254.0.0/16); write a public address or name",
+    ),
     "http outside the networks": (
         SUBSCRIBER.replace("https://crm.example.com", "http://10.3.0.1") + 'allow_networks = ["10.2.0.0/16"]\n',
         2,
@@ -259,7 +282,11 @@ MISTAKES = {
         2,
         "leads to 169.254.169.254, which is not public (link-local, where clouds serve instance metadata",
     ),
-    "a private address that nobody named": (SUBSCRIBER.replace("crm.example.com", "10.2.0.7"), 2, "allow_networks"),
+    "a private address that nobody named": (
+        SUBSCRIBER.replace("crm.example.com", "10.2.0.7"),
+        2,
+        'if it is your own allow_networks = ["10.2.0.7/32"]',
+    ),
     **{
         f"the gateway's own {listen} as {host}": (
             SUBSCRIBER.replace("https://crm.example.com", f"http://{host}:8473")

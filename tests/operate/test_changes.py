@@ -120,7 +120,9 @@ def test_logins_are_told_and_the_page_shows_all(store_settings: StoreSettings) -
                 following = first.partition('href="/changes?after=')[2].partition('"')[0]
                 assert "s9<" in (await browser.get(f"/changes?after={following}")).text
                 home = (await browser.get("/")).text
-                assert 'href="/changes"' in home
+                menu = home.partition("<nav")[2].partition("</nav>")[0]
+                assert 'href="/changes"' in menu
+                assert '<a href="/changes" aria-current="page">Changes</a>' in first
             pages = [await at.operator.get("/api/changes?limit=50")]
             pages.append(await at.operator.get(f"/api/changes?limit=50&after={pages[0].json()['next']}"))
             assert [len(each.json()["items"]) for each in pages] == [50, 12]

@@ -120,11 +120,15 @@ def test_a_spool_that_needs_a_look_names_what_helps(store_settings: StoreSetting
     async def run() -> None:
         async with office(store_settings) as at:
             status = await look(at)
-            wrong = {BEING_WRITTEN: "No space left on device", "1-a.spool.unreadable": "it was damaged"}
+            wrong = {BEING_WRITTEN: "No space left on device", "1-a.unreadable": "it was damaged"}
             full = SpoolStatus(configured=True, bytes=80, limit_bytes=100, put_aside=1, unreadable=wrong)
             found = troubles(status, spool=full)["spool"]
             assert (found.severity, found.count) == ("bad", 4)
             assert found.command == "gateway check --effective"
+            damaged = SpoolStatus(configured=True, limit_bytes=100, unreadable={"1-a.unreadable": "it was damaged"})
+            aside = troubles(status, spool=damaged)["spool"]
+            assert aside.command is None, "neither the folder nor its bound is the matter"
+            assert aside.what.endswith("answered 200; mended and called 1-a.spool again, it is drained")
             for remedy in ("give its disk room", "keep the file", "1 batch was put aside", "larger spool_bytes"):
                 assert remedy in found.what
             assert "spool" not in troubles(status, spool=SpoolStatus(configured=True, bytes=75, limit_bytes=100))
