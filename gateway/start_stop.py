@@ -1,7 +1,9 @@
 """How one process starts and stops: which part before which."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
 
 from gateway.config import StoreSettings
 from gateway.delivery.dispatcher import Dispatcher
@@ -20,6 +22,8 @@ from gateway.store.housekeeping import Housekeeping
 from gateway.store.layout import Keys
 from gateway.store.opening import PATIENCE_S, open_store
 from gateway.workers.exchange import Exchange
+
+log = structlog.get_logger("gateway")
 
 
 class StartStop:
@@ -119,23 +123,47 @@ class StartStop:
             self._handing_over += [asyncio.create_task(each, name="hand over") for each in stops]
 
     async def stop(self) -> None:
-        """Stop in the order of a webhook's way: what is accepted is committed, what is on the wire is settled."""
-        await self._opening.stop()
-        await self._roster.stop()
+        """Stop in the order of a webhook's way: what is accepted is committed, what is on the wire is settled.
+
+        Also after a start that ended half way. Who cannot stop keeps nobody else from it; the first such error is
+        raised when all others have stopped.
+        """
+        failed: list[Exception] = []
+        for stop in self._stops():
+            try:
+                await stop()
+            except Exception as error:  # whatever it is, the embedded store must not be left running because of it
+                log.exception("stop.failed")
+                failed.append(error)
+        if failed:
+            raise failed[0]
+
+    def _stops(self) -> list[Callable[[], Awaitable[None]]]:
+        """What ends each part, one after the other."""
+        stops: list[Callable[[], Awaitable[None]]] = [self._opening.stop, self._roster.stop]
         if self._exchange is not None:
-            await self._exchange.stop()
+            stops.append(self._exchange.stop)
         if self._takes_requests:
-            await asyncio.gather(*[committer.close() for committer in self._committers])
+            stops.append(self._commit_all)
         if self._spool is not None and self._drainer is not None:
-            await self._drainer.stop()
-            await self._spool.close()
+            stops += [self._drainer.stop, self._spool.close]
         if self._delivers:
-            await self._alerts.stop()
-            self.hand_over()
-            await asyncio.gather(*self._handing_over)
-        await self._housekeeping.stop()
-        await self._key_fetcher.close()
-        await self._intake_store.close()
-        await self._store.close()
+            stops += [self._alerts.stop, self._settle_all]
+        stops += [self._housekeeping.stop, self._key_fetcher.close, self._intake_store.close, self._store.close]
         if self._embedded is not None:
-            await self._embedded.stop()
+            stops.append(self._embedded.stop)
+        return stops
+
+    async def _commit_all(self) -> None:
+        await _all_of([committer.close() for committer in self._committers])
+
+    async def _settle_all(self) -> None:
+        self.hand_over()
+        await _all_of(self._handing_over)
+
+
+async def _all_of(work: Iterable[Awaitable[None]]) -> None:
+    """Wait for each, then raise the first error."""
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if result is not None:
+            raise result
