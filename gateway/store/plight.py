@@ -59,12 +59,13 @@ class Plight:
     def words(self) -> str:
         """Why the store does not answer, as far as the machine tells, and what to do; empty if it tells nothing.
 
-        Blocks for ``PATIENCE_S`` at most.
+        That it is silent goes first: a full disk ends a server, and does not silence it. Blocks for ``PATIENCE_S`` at
+        most.
         """
         directory = self._settings.data_dir
-        room = "" if directory is None else no_room(directory)
-        silence = self.silence() if self.look() == "silent" else ""
-        return "; ".join(each for each in (room, silence) if each)
+        if self.look() == "silent":
+            return self.silence()
+        return "" if directory is None else no_room(directory)
 
     def look(self) -> Seen:
         """Whether the server answers, is there and silent, or is not there. Blocks for ``PATIENCE_S`` at most."""
