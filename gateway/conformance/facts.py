@@ -87,7 +87,7 @@ def cases_have_fixtures(subject: Subject) -> Findings:
 
 @clause(
     "Every name in event_map and in ignored has a recorded case, and so has an unknown name.",
-    mend="add a folder <name>__<variant>; the part before the two underscores is the name as event_map writes it",
+    mend="add a folder <name>__<variant>, with the name as event_map writes it; its expected.json says what it becomes",
 )
 def names_have_cases(subject: Subject) -> Findings:
     """By the names of the folders."""

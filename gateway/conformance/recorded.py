@@ -54,6 +54,7 @@ def _run(command: str, folder: Path) -> tuple[str, str]:
         ran = subprocess.run(  # noqa: S603  # the author's own command, from the author's own fixtures
             ["sh", "-c", command],  # noqa: S607  # the shell is where the system has it
             cwd=folder,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
             timeout=_TIMEOUT_S,
@@ -66,7 +67,8 @@ def _run(command: str, folder: Path) -> tuple[str, str]:
     if missing := _NOT_THERE.search(complaint):
         said = f" because {missing[1]} is not installed here"
     elif ran.returncode or complaint:
-        said = f" (exit status {ran.returncode}; {complaint[:_SHOWN] or 'it says nothing more'})"
+        first = complaint.partition("\n")[0]
+        said = f" (exit status {ran.returncode}; {first[:_SHOWN] or 'it says nothing more'})"
     else:
         said = ""
     return ran.stdout.decode("utf-8", "replace").strip(), said

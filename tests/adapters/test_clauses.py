@@ -90,6 +90,29 @@ def test_what_gives_no_secret_away_is_no_finding(holds: str, tmp_path: Path) -> 
     assert _found(PLAIN, adapter) + _found(CONSTANT, adapter) == []
 
 
+TOKEN = "hashlib.sha256(request.path_token or b'').digest()"
+BOTH = "secrets_equal(given, wanted) and source.path_token_sha256 is not None and "
+EITHER = "(not source.secrets or secrets_equal(given, wanted)) and source.path_token_sha256 is None or "
+
+
+@pytest.mark.parametrize(
+    ("holds", "broken"),
+    [
+        (BOTH + f"secrets_equal({TOKEN}, source.path_token_sha256)", set()),
+        (BOTH + f"{TOKEN} == source.path_token_sha256", {PLAIN}),
+        (EITHER + f"source.path_token_sha256.startswith({TOKEN})", {CONSTANT}),
+    ],
+)
+def test_each_of_two_proofs_is_looked_at(holds: str, broken: set[str], tmp_path: Path) -> None:
+    """A path token that is compared plainly is found beside secrets that are not, and wanting both is no fault."""
+    about = _case(tmp_path, "note.added__one") / "about.toml"
+    text = about.read_text().replace('secrets = ["acme_test"]', 'secrets = ["acme_test"]\npath_token = "token"')
+    about.write_text(text + '\n[request]\npath_token = "token"\n')
+    verify = VERIFY.replace("source.secrets[0]", "(*source.secrets, b'')[0]").replace("HOLDS", holds)
+    adapter = _acme(tmp_path, "import hashlib\n" + verify)
+    assert {clause for clause in (PLAIN, CONSTANT) if _found(clause, adapter, tmp_path)} == broken
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
