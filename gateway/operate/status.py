@@ -15,7 +15,7 @@ from gateway.operate.problems import find_troubles
 from gateway.operate.processes import Processes
 from gateway.operate.replay_items import read_replays
 from gateway.operate.sight import Sight
-from gateway.operate.troubles import does, summed_troubles
+from gateway.operate.troubles import does, forget_command, summed_troubles
 from gateway.operate.views import (
     AlertsStatus,
     PartitionStatus,
@@ -163,7 +163,7 @@ def _subscriber(
     oldest_s = None if waiting.oldest_ms is None else max(0.0, (now_ms - waiting.oldest_ms) / 1000)
     given_up_ms = max((each.given_up_ms for each in known), default=0)
     if settings is None:
-        state, words = _of_unconfigured()
+        state, words = _of_unconfigured(name)
     elif paused or open_breaker is not None:
         state, words = _of_stopped(name, paused, open_breaker, line, now_ms)
     else:
@@ -233,8 +233,9 @@ def _alerts(sight: Sight, remembered: Remembered) -> AlertsStatus:
     )
 
 
-def _of_unconfigured() -> tuple[SubscriberState, str]:
-    return "not_configured", "no longer in the configuration; what it has not read still waits for it"
+def _of_unconfigured(name: str) -> tuple[SubscriberState, str]:
+    words = "no longer in the configuration; what it has not read still waits for it, until it is there again or: "
+    return "not_configured", words + forget_command(name)
 
 
 def _of_stopped(

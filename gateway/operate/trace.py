@@ -12,7 +12,7 @@ import msgspec
 from gateway.delivery.breaker import BreakerState
 from gateway.delivery.condition import Subject
 from gateway.operate.amounts import duration
-from gateway.operate.attempts import attempt_item
+from gateway.operate.attempts import attempt_item, attempt_words
 from gateway.operate.logged import WAITED_MS, logged_ms
 from gateway.operate.search import Found, find
 from gateway.operate.sight import Sight
@@ -56,6 +56,14 @@ class _Place(msgspec.Struct, frozen=True):
     since_ms: int
     paused: str
     breaker: BreakerState | None
+
+    def lets(self, due_ms: int | None, now_ms: int) -> str:
+        """When that goes whose time has come while something else keeps it; empty if its time says it."""
+        if due_ms is None or due_ms > now_ms:
+            return ""
+        if self.paused:
+            return "when it is resumed"
+        return "when the breaker lets it" if self.breaker is not None and self.breaker.open else ""
 
 
 async def trace(sight: Sight, name: str) -> Trace:
@@ -111,18 +119,19 @@ async def _trace_subscriber(
     steps = [_subscribed(place, seq)]
     if state.state != "not_offered":
         steps += _matched(sight, name, found, subject)
+    steps += _attempted(late)
     if state.state in ("pending", "parked", "held", "in_flight"):
         steps += _obstacles(sight, place, seq if state.state == "pending" else None, delivering=delivering)
+    steps = _by_time(steps)
     if state.state == "held":
-        steps.append(await _held(sight, found, keys))
-    steps += _attempted(late)
-    steps.append(_end(state))
+        steps.append(await _held(sight, found, keys, place))
+    end = _end(state, place, sight.wall_ms())
     return SubscriberTrace(
         subscriber=name,
         state=state.state,
         certain=state.certain,
-        words=state.words,
-        steps=steps,
+        words=end.words,
+        steps=[*steps, end],
         attempts=[attempt_item(each) for each in late.history],
         attempts_not_kept=late.forgotten,
     )
@@ -170,12 +179,22 @@ def _obstacles(sight: Sight, place: _Place, unread: int | None, *, delivering: b
         steps.append(TraceStep(at=None, what="not_delivering", words="no process delivers from this partition"))
     if unread is not None:
         before = unread - place.cursor - 1
-        words = f"its cursor is at number {place.cursor}: {before} {'event is' if before == 1 else 'events are'} before"
-        steps.append(TraceStep(at=None, what="behind", words=words))
+        is_are = "event is" if before == 1 else "events are"
+        words = f"its cursor is at number {place.cursor}: {before} {is_are} before"
+        steps += [TraceStep(at=None, what="behind", words=words)] if before > 0 else []
     return steps
 
 
-async def _held(sight: Sight, found: Found, keys: SubscriberKeys) -> TraceStep:
+def _by_time(steps: Sequence[TraceStep]) -> list[TraceStep]:
+    """In the order in which it happened; a step without a time stays behind the one before it."""
+    times, at = [], ""
+    for step in steps:
+        at = step.at or at
+        times.append(at)
+    return [step for _, step in sorted(zip(times, steps, strict=True), key=lambda each: each[0])]
+
+
+async def _held(sight: Sight, found: Found, keys: SubscriberKeys, place: _Place) -> TraceStep:
     seq = found.entry.seq
     key = await sight.store.call("HGET", keys.held, seq)
     line = None if key is None else keys.key_prefix + key.partition(b" ")[0].decode()
@@ -186,11 +205,14 @@ async def _held(sight: Sight, found: Found, keys: SubscriberKeys) -> TraceStep:
     due, position = await sight.store.many([("ZSCORE", keys.due, first), ("LPOS", line, seq)])
     entry = (await sight.logs[found.partition].pick([first])).get(first)
     who = f"number {first}" if entry is None else _decode_event(entry.event_json).id
-    when = None if due is None else format_ms(int(float(due)))
+    due_ms = None if due is None else int(float(due))
+    lets = place.lets(due_ms, sight.wall_ms())
+    when = None if due_ms is None or lets else format_ms(due_ms)
     words = f"waits behind {who}, which failed and has the same key"
     if position is not None and position > 1:
         words += f", and behind {position - 1} more"
-    return TraceStep(at=when, what="held", words=words + ("; its next attempt is due then" if when else ""))
+    then = lets or ("then" if when else "")
+    return TraceStep(at=when, what="held", words=words + (f"; its next attempt is due {then}" if then else ""))
 
 
 def _attempted(late: Late) -> list[TraceStep]:
@@ -202,8 +224,7 @@ def _attempted(late: Late) -> list[TraceStep]:
 
 
 def _attempt(attempt: Attempt) -> TraceStep:
-    what = attempt.cause or ("delivered" if attempt.status is None else f"delivered, answered {attempt.status}")
-    words = f"attempt {attempt.number}: {what} after {attempt.duration_ms} ms"
+    words = f"attempt {attempt.number}: {attempt_words(attempt)}"
     if attempt.probe:
         words += "; a probe of the breaker, which used no attempt up"
     if attempt.before_retry:
@@ -211,6 +232,9 @@ def _attempt(attempt: Attempt) -> TraceStep:
     return TraceStep(at=format_ms(attempt.at_ms), what="attempt", words=words)
 
 
-def _end(state: DeliveryState) -> TraceStep:
+def _end(state: DeliveryState, place: _Place, now_ms: int) -> TraceStep:
+    if state.state == "parked" and (lets := place.lets(parse_iso_ms(state.due_at), now_ms)):
+        words = state.words.replace(f"at {state.due_at}", lets) if state.attempts else f"{state.words}, {lets}"
+        return TraceStep(at=None, what="due", words=words)
     at = {"parked": state.due_at, "in_flight": None, "dead_letter": state.died_at}.get(state.state)
     return TraceStep(at=at, what={"parked": "due"}.get(state.state, state.state), words=state.words)

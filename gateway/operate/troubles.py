@@ -60,6 +60,11 @@ def does(cause: str) -> str:
     return CAUSES.get(cause, f"fails with {cause}")
 
 
+def forget_command(name: str) -> str:
+    """How to give up what is kept of a subscriber that is no longer configured."""
+    return f"gateway subscribers delete {name} --forget"
+
+
 def trouble(
     severity: Literal["bad", "warn"],
     kind: TroubleKind,
@@ -186,7 +191,8 @@ def _of_subscriber(subscriber: SubscriberStatus, now_ms: int) -> list[Trouble]:
         return [trouble("bad", "waiting", what, command, count=pending, cause=state, subscriber=name, since=since)]
     if state == "not_configured" and pending:
         what = f"{counted(pending, 'event is', 'events are')} kept for {name}, which is no longer in the configuration"
-        return [trouble("warn", "not_configured", what, "gateway check", count=pending, subscriber=name)]
+        what += "; put it back, or give them up for good"
+        return [trouble("warn", "not_configured", what, forget_command(name), count=pending, subscriber=name)]
     if state == "breaker_open" or (state in ("retrying", "behind") and (subscriber.oldest_pending_s or 0) > LATE_S):
         what, number = f"{name}: {subscriber.words}", subscriber.parked or pending
         return [

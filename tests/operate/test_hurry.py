@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from gateway.delivery import roster
 from gateway.delivery.breaker import BreakerState
 from gateway.errors import StoreUnavailable
 from gateway.store.subscribers import StoredSubscribers, Written
+from schemas.timestamps import format_ms
 from tests.operate.staff import Staff, delivered, settings, staff
 from tests.support.delivering import until, wall_ms
 from tests.support.servers import Connection, response, serving
@@ -32,6 +34,11 @@ class Mended:
             if self.well and request.headers.get("webhook-id"):
                 self.took.append(request.headers["webhook-id"])
             await connection.write(response("204 No Content" if self.well else "500 Internal Server Error"))
+
+
+async def log_now(at: Staff, **fields: Any) -> str:
+    """Log an event that is too young for ``max_lag``; its id."""
+    return (await at.log(received_at=format_ms(wall_ms()), **fields)).id
 
 
 async def breaker_waits(at: Staff) -> None:
@@ -62,7 +69,7 @@ def test_what_waits_for_hours_goes_at_once_and_in_order(tmp_path: Path, how: str
             staff(tmp_path, {"crm": settings(server.port, retry=["1h", "1h"], order="key")}, partitions=2) as at,
         ):
             chats = [f"chat {number}" for number in range(12 if opens else 2)]
-            logged = {chat: [(await at.log(ordering_key=chat)).id for _ in range(2)] for chat in chats}
+            logged = {chat: [await log_now(at, ordering_key=chat) for _ in range(2)] for chat in chats}
             if opens:
                 await breaker_waits(at)
             else:
@@ -102,7 +109,7 @@ def test_one_that_fails_its_test_goes_on_waiting(tmp_path: Path) -> None:
             staff(tmp_path, {"crm": settings(server.port, retry=["1h", "1h"])}) as at,
         ):
             for _ in range(12):
-                await at.log()
+                await log_now(at)
             await breaker_waits(at)
             keys, store = at.gateway.keys[0].subscriber("crm"), at.gateway.store
             times = [("HGET", keys.sub, "breaker"), ("ZRANGE", keys.due, 0, -1, "WITHSCORES")]

@@ -102,6 +102,7 @@ def test_deleted_is_kept_until_it_is_forgotten(tmp_path: Path) -> None:
             assert (await at.operator.delete(f"{URL}/crm")).json()["forgotten"] is False
             (kept,) = (await at.operator.get(URL)).json()["items"]
             assert (kept["origin"], kept["state"]) == ("none", "not_configured")
+            assert kept["words"].endswith("or: gateway subscribers delete crm --forget"), "the way out is told"
             assert (await at.operator.delete(f"{URL}/crm")).status_code == 409
             await at.log()
             await at.operator.post(URL, json=made)

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.config import SubscriberSettings
 from gateway.delivery.condition import Subject
+from gateway.delivery.hurry import hurry
 from gateway.operate.wanting import clauses, judge
 from gateway.store.connection import Store
 from schemas.timestamps import format_ms
@@ -175,7 +176,7 @@ def test_an_event_delivered_at_once_shows_its_attempt(tmp_path: Path) -> None:
             assert (attempt["number"], attempt["status"], attempt["cause"]) == (1, 202, None)
             assert before <= attempt["began_at"] <= attempt["at"] <= format_ms(wall_ms())
             took = f"{attempt['duration_ms']} ms"
-            assert words(part, "attempt") == f"attempt 1: delivered, answered 202 after {took}"
+            assert words(part, "attempt") == f"attempt 1: delivered, answered 202, after {took}"
             end = f"crm answered 202, {took} after attempt 1 began at {attempt['began_at']}"
             assert words(part, "delivered") == end
             (shown,) = (await at.operator.get(f"/api/events/{event.id}")).json()["deliveries"]
@@ -230,12 +231,13 @@ def test_a_paused_subscriber_and_an_open_breaker_are_what_it_waits_for(tmp_path:
             await at.operator.post("/api/subscribers/crm/pause", json={"reason": "a flood"})
             lane = at.gateway.dispatchers[0]
             await until(lambda: (lane.lane_status("crm") or {})["paused"])
-            await at.log()
+            first = await at.log()
             event = await at.log()
             part = await at.trace(event)
             assert part["state"] == "pending"
             assert words(part, "paused") == "paused: a flood"
             assert words(part, "behind") == "its cursor is at number 0: 1 event is before"
+            assert "behind" not in whats(await at.trace(first)), "nothing is before it"
             assert (await at.operator.post("/api/subscribers/crm/resume")).json()["paused"] is None
             for _ in range(20):
                 await at.log()
@@ -251,6 +253,46 @@ def test_a_paused_subscriber_and_an_open_breaker_are_what_it_waits_for(tmp_path:
             assert "answers 500" in state["words"]
             waiting = await at.trace(await at.log())
             assert "it answers 500; one event probes" in words(waiting, "breaker_open")
+
+    asyncio.run(run())
+
+
+def test_a_probe_that_failed_stands_in_its_place_and_what_is_due_says_what_keeps_it(tmp_path: Path) -> None:
+    """Attempts before and after the breaker opened are around that line; a time that has passed is not "due at"."""
+
+    async def run() -> None:
+        crm = settings(9, retry=["1h", "1h"], order="key")  # nobody listens on port 9
+        async with staff(tmp_path, {"crm": crm}) as at:
+            keys = at.gateway.keys[0].subscriber("crm")
+            chats = ["chat 0", *(f"chat {number}" for number in range(10))]
+            events = [await at.log(ordering_key=chat, received_at=format_ms(wall_ms())) for chat in chats]
+
+            async def is_open() -> bool:
+                cursor, saved = await at.gateway.store.call("HMGET", keys.sub, "cursor", "breaker")
+                return cursor == b"11" and b'"open":true' in (saved or b"")
+
+            await until(is_open)
+            await hurry(at.gateway.store, at.gateway.keys, "crm", wall_ms())
+            parts: dict[bool, dict[str, Any]] = {}
+
+            async def probed() -> bool:
+                traced = [await at.trace(each) for each in events]
+                parts.clear()
+                parts.update({len(part["attempts"]) > 1: part for part in traced if part["state"] == "parked"})
+                return True in parts
+
+            await until(probed)
+            steps = [step for step in parts[True]["steps"] if step["what"] in ("attempt", "breaker_open")]
+            assert [step["what"] for step in steps] == ["attempt", "breaker_open", "attempt"]
+            assert [step["at"] for step in steps] == sorted(step["at"] for step in steps)
+            assert steps[0]["words"].startswith("attempt 1: could not connect, after ")
+            assert steps[2]["words"].endswith("; a probe of the breaker, which used no attempt up")
+            due = parts[False]["steps"][-1]
+            end = "crm refuses the connection; attempt 2 is due when "
+            assert (due["at"], due["words"]) == (None, parts[False]["words"])
+            assert due["words"] == end + "the breaker lets it"
+            await at.operator.post("/api/subscribers/crm/pause")
+            assert end + "it is resumed" in [(await at.trace(each))["words"] for each in events]
 
     asyncio.run(run())
 

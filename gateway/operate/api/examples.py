@@ -71,7 +71,7 @@ _TRACE = {
             "words": "crm answers 500; attempt 2 is due at 2026-02-03T12:05:07.118Z",
             "steps": [
                 {"at": None, "what": "matched", "words": "asks for it with message.*"},
-                {"at": _LATER, "what": "attempt", "words": "attempt 1: http_500 after 41 ms"},
+                {"at": _LATER, "what": "attempt", "words": "attempt 1: failed, answered 500, after 41 ms"},
                 {"at": _DUE, "what": "due", "words": "crm answers 500; attempt 2 is due at 2026-02-03T12:05:07.118Z"},
             ],
             "attempts": [_ATTEMPT],
