@@ -104,6 +104,8 @@ def test_windows_that_change_move_no_time(tmp_path: Path) -> None:
             found = await steps(at, before)
             assert list(found) == ["received", "logged"]
             assert found["logged"]["at"] is None
+            assert await at.gateway.store.call("HDEL", at.gateway.keys[0].state, f"t:{after.source}")
+            assert (await steps(at, after))["logged"]["at"] is None, "a version before this one wrote nothing down"
 
     asyncio.run(run())
 
