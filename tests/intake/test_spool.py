@@ -425,6 +425,20 @@ def test_the_intake_starts_before_the_store(tmp_path: Path) -> None:
             assert gateway.post("/readyz", method="GET").json["status"] == "ready"
 
 
+def test_since_when_the_store_is_away_is_known_without_a_webhook(tmp_path: Path) -> None:
+    """The looks of the housekeeping notice it, and that it is back."""
+    with running("valkey") as server, gateway_on(tmp_path, server.url) as gateway:
+        here = gateway.gateway.here
+        assert here.away() is None
+        server.kill()
+        eventually(lambda: here.away() is not None)
+        away = here.away()
+        assert away is not None
+        assert away.why.startswith("it does not answer")
+        server.start()
+        eventually(lambda: here.away() is None)
+
+
 def test_a_store_that_turns_out_to_be_another_is_not_used(tmp_path: Path) -> None:
     """Found out after the start, the process goes on spooling, and the store is left as it is."""
     with running("valkey") as server:

@@ -328,6 +328,8 @@ def test_a_store_that_is_away_is_told_by_one(tmp_path: Path, teller: str) -> Non
             mismatch = StoreMismatch("the store was first used with partitions = 3")
             alerts._look_without_store(mismatch)
             assert f"the store is away: {mismatch}; webhooks go into" in alerts._standing["store_away:"].what
+            alerts._look_without_store(mismatch, "kill -9 4711")
+            assert f"the store is away: {mismatch}; kill -9 4711; webhooks go" in alerts._standing["store_away:"].what
 
     asyncio.run(run())
 
