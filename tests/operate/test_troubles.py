@@ -11,7 +11,7 @@ from gateway.config import StoreSettings
 from gateway.intake.spool_folder import BEING_WRITTEN
 from gateway.operate.alerting import alarms
 from gateway.operate.status import read_status
-from gateway.operate.troubles import summed_troubles
+from gateway.operate.troubles import does, summed_troubles
 from gateway.operate.views import AlertsStatus, SpoolStatus, Status, Trouble
 from gateway.store.alerts import AlertBook, Heard, Watch
 from gateway.store.lease import Lease
@@ -112,6 +112,12 @@ def test_a_store_that_fills_or_no_longer_keeps_its_word(store_settings: StoreSet
             assert "store_settings" in troubles(status, durability="fsync", durable=False)
 
     asyncio.run(run())
+
+
+def test_a_401_asks_for_the_secret() -> None:
+    """It is what a receiver answers that was given none, or another; other refusals have other reasons."""
+    assert does("http_401") == "answers 401 (does it have the secret?)"
+    assert does("http_403") == "answers 403"
 
 
 def test_a_spool_that_needs_a_look_names_what_helps(store_settings: StoreSettings) -> None:
