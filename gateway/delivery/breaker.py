@@ -40,7 +40,7 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True):
     """When the next probe is due."""
     wait_s: float = 0.0
     asked_s: float = 0.0
-    """What its ``Retry-After`` asked for, up to a day: nobody is called sooner than asked."""
+    """What its ``Retry-After`` asked for, up to a day: nobody is called sooner than asked, but for ``hurry.py``."""
     failures: int = 0
     """In a row, when it opened."""
     cause: str = ""
