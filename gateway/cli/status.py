@@ -31,7 +31,7 @@ def status(*, config_path: Path, url: str | None, token: str | None, as_json: bo
 
     With --json it prints the ledger, one object, and beside it the replays, which are in no account. Exits 1 if
     anything is unaccounted for, 4 if the gateway cannot be reached or cannot reach its store. While its store is away,
-    --json prints an object with store_away alone: since when, why, why webhooks are refused if they are, the spool.
+    --json prints store_away instead: since when, why, what to do, whether webhooks are refused, what is in the spool.
     """
     try:
         found = connect(config_path, url, token).get("/api/status")
