@@ -1,8 +1,10 @@
 """What is said while the store cannot be asked."""
 
 import asyncio
+import shutil
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Never
 
 import pytest
@@ -13,8 +15,10 @@ from gateway.errors import StoreError, StoreMismatch, StoreUnavailable
 from gateway.intake.spool_database import Held
 from gateway.intake.spool_folder import FolderView
 from gateway.operate.absence import StoreAway, store_away
+from gateway.operate.alerting import alarms
 from gateway.operate.refusals import explain
 from gateway.store.connection import Store, unavailable
+from gateway.store.plight import LOW_BYTES
 from tests.operate.office import office
 
 READONLY = "READONLY You can't write against a read only replica."
@@ -107,6 +111,25 @@ def test_an_event_that_may_wait_in_the_spool_is_said_to(
                         if waiting
                         else "; see gateway status"
                     )
+
+    asyncio.run(run())
+
+
+def test_a_store_that_answers_between_two_of_its_ends_is_not_called_well(
+    store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With next to no room on its disk it ends at some write: a problem, and an alert, also while it answers."""
+
+    async def run() -> None:
+        async with office(store_settings) as at:
+            for free_bytes, told in ((LOW_BYTES, []), (LOW_BYTES - 1, ["store_disk"])):
+                monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free_bytes: SimpleNamespace(free=free))
+                status = await at.desk.status()
+                found = [each for each in status.problems if each.kind == "store_disk"]
+                assert [each.kind for each in found] == told
+                assert [each.what for each in found] == [status.store.disk] * len(told)
+                assert [*alarms(found, at.config.alerts, at.now_ms)] == [f"{each}:" for each in told]
+            assert str(store_settings.data_dir) in status.store.disk
 
     asyncio.run(run())
 
