@@ -80,6 +80,10 @@ class Connection(Protocol):
         """End it, if what it waits for is late; whether it was."""
         ...
 
+    def forgive(self, stood_s: float) -> None:
+        """So long this process stood still: it is nobody else's lateness."""
+        ...
+
     def start(self) -> None:
         """Begin with what has come of a request."""
         ...
@@ -171,10 +175,13 @@ class Connections:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._looking_s = loop.time()
-        # If this process itself stood still, what came meanwhile is read first: the senders were not late, we were.
-        stood_still = self._looking_s - self._due_s > self.look_every_s * 2
-        if self._looked and stood_still:
+        # If this process itself stood still, what came meanwhile is read first: the senders were not late, we were. A
+        # long body is not even there yet then: its sender had to wait for us to read.
+        stood_s = self._looking_s - self._due_s
+        if self._looked and stood_s > self.look_every_s * 2:
             self._looked = False
+            for each in self._all:
+                each.forgive(stood_s)
         else:
             self._looked = True
             self._to_look_at = list(self._all)

@@ -397,6 +397,11 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
         return True
 
+    def forgive(self, stood_s: float) -> None:
+        """What it waits for is due so much later."""
+        self.since_s += stood_s
+        self.stalled_s += stood_s
+
     def shutdown(self) -> None:
         """The server stops."""
         if self.is_leaving:

@@ -62,6 +62,9 @@ class Fake:
     def start(self) -> None:
         self.starts += 1
 
+    def forgive(self, stood_s: float) -> None:
+        self.since_s += stood_s
+
 
 class Loop:
     """A clock, and the timer that is set."""
@@ -103,13 +106,13 @@ def test_who_is_idle_longest_makes_room() -> None:
 
 
 def test_a_process_that_stood_still_blames_nobody() -> None:
-    """After a pause, what came meanwhile is read before anybody counts as late; the next look counts."""
+    """After a pause, what came meanwhile is read before anybody counts as late, and all have so much more time."""
     loop, made, one = Loop(), Connections(Limits()), Fake(100.0)
     made.add(one, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
     loop.turn(made.look_every_s)
-    assert one.looks == 1
+    assert (one.looks, one.since_s) == (1, 100.0)
     loop.turn(60.0)
-    assert one.looks == 1
+    assert (one.looks, one.since_s) == (1, 100.0 + 60.0 - made.look_every_s)
     loop.turn(60.0)  # a loop that is always late still looks
     assert one.looks == 2
     made.remove(one)
