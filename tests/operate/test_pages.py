@@ -316,6 +316,10 @@ def _same(value: bool | None) -> bool | None:
     return value
 
 
+async def _silent() -> str:
+    return "its process 4711 is silent"
+
+
 def test_without_a_session_or_a_store_a_page_says_what_to_do(store_settings: StoreSettings) -> None:
     """401 is the way in, 503 a page that says so; neither is a bare error."""
 
@@ -341,6 +345,9 @@ def test_without_a_session_or_a_store_a_page_says_what_to_do(store_settings: Sto
                 detail = (await at.reader.get("/api/status")).json()["detail"]
                 assert "Nothing that was answered 2xx is lost" in detail
                 assert ("answered 503 (the spool is full)" in detail) is (takes is False)
+            assert "silent" not in (await at.operator.get("/")).text
+            at.desk.sight.plight = _silent
+            assert "<strong>Its process 4711 is silent.</strong>" in (await at.operator.get("/")).text
 
     asyncio.run(run())
 
