@@ -238,7 +238,7 @@ async def find(sight: Sight, name: str) -> Found:
         async for entry in newest(log, RECENT):
             if entry.event_json.startswith(beginning):
                 head = _decode_head(entry.event_json)
-                matches[head.id] = Found(number, entry, head)
+                matches.setdefault(head.id, Found(number, entry, head))  # of one that was logged twice, the newest
                 if len(matches) > 1:
                     break
     if len(matches) > 1:

@@ -13,7 +13,7 @@ from gateway.delivery.breaker import BreakerState
 from gateway.delivery.condition import Subject
 from gateway.operate.amounts import duration
 from gateway.operate.attempts import attempt_item, attempt_words
-from gateway.operate.logged import WAITED_MS, logged_ms
+from gateway.operate.logged import is_wait, logged_ms
 from gateway.operate.search import Found, find
 from gateway.operate.sight import Sight
 from gateway.operate.states import states_and_attempts
@@ -102,7 +102,7 @@ async def _way_in(sight: Sight, found: Found, attempts: Sequence[Attempt]) -> li
             words=f"at {event.source}, proven by {origin.verified}, {mapped}; body SHA-256 {origin.raw_sha256}",
         )
     ]
-    if received_ms is not None and at_ms is not None and at_ms - received_ms > WAITED_MS:
+    if received_ms is not None and at_ms is not None and is_wait(received_ms, at_ms):
         where = "" if sight.config.store.spool is None else ", in the queue or in the spool"
         words = f"for the store, {duration((at_ms - received_ms) / 1000)} by its clock{where}"
         steps.append(TraceStep(at=event.received_at, what="waited", words=words))

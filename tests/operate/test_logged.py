@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.operate.logged import CLOCKS_MS, reckoned_ms
+from gateway.operate.logged import CLOCKS_MS, WAITED_MOST_MS, WAITED_MS, is_wait, reckoned_ms
 from schemas.event import Event
 from schemas.timestamps import format_ms, parse_iso_ms
 from tests.operate.office import make_event
@@ -25,9 +25,9 @@ def came(number: int, received_ms: int, event_type: str = "message.received") ->
     return msgspec.structs.replace(make_event(number, event_type), received_at=format_ms(received_ms))
 
 
-async def steps(at: Staff, event: Event) -> dict[str, dict[str, Any]]:
-    """Its way up to the log, by what happened."""
-    answer = await at.operator.get(f"/api/events/{event.id}/trace")
+async def steps(at: Staff, event: Event, name: str = "") -> dict[str, dict[str, Any]]:
+    """Its way up to the log, by what happened; asked by its id, if not by another name."""
+    answer = await at.operator.get(f"/api/events/{name or event.id}/trace")
     return {step["what"]: step for step in answer.json()["steps"]}
 
 
@@ -152,6 +152,50 @@ def test_an_attempt_that_failed_bounds_the_time_too(tmp_path: Path) -> None:
             assert (await steps(at, event))["logged"]["at"] is None
 
     asyncio.run(run())
+
+
+def test_an_event_that_was_logged_twice_has_the_time_of_the_entry_that_is_shown(tmp_path: Path) -> None:
+    """The newer one, by whatever name it is asked for; a mark tells nothing of an entry that did not make it.
+
+    Story: asked by the beginning of its id, the trace showed the first entry with the time of the second mark.
+    """
+
+    async def run() -> None:
+        async with staff(tmp_path, {}, tables=SOURCE) as at:
+            store, keys = at.gateway.store, at.gateway.keys[0]
+            first = await at.log(event=came(1, wall_ms() - HOUR_MS, "message.read"))
+            assert await store.call("DEL", keys.seen_prefix + first.id), "forgotten"
+            again = await at.log(event=came(1, wall_ms(), "message.read"))
+            assert again.id == first.id
+            for name in (again.id, again.id[:-1]):
+                found = await steps(at, again, name)
+                assert list(found) == ["received", "logged"]
+                assert found["received"]["at"] == again.received_at
+                assert found["logged"]["words"].startswith("as number 2 ")
+                assert found["logged"]["at"] >= again.received_at
+            assert await store.call("XDEL", keys.log, "2-0")
+            found = await steps(at, first, first.id[:-1])
+            assert found["logged"]["words"].startswith("as number 1 ")
+            assert list(found) == ["received", "logged"]
+            assert found["logged"]["at"] is None
+
+    asyncio.run(run())
+
+
+def test_a_wait_that_no_store_takes_is_not_told(tmp_path: Path) -> None:
+    """The clock was wrong when the request came: when it was logged is known, but not how long it waited."""
+
+    async def run() -> None:
+        async with staff(tmp_path, {}, tables=SOURCE) as at:
+            for number, received_at in enumerate(("0001-01-01T00:00:00.000Z", "1970-01-01T00:00:00.000Z")):
+                event = msgspec.structs.replace(make_event(number, "message.read"), received_at=received_at)
+                found = await steps(at, await at.log(event=event))
+                assert list(found) == ["received", "logged"]
+                assert found["logged"]["at"] is not None
+
+    asyncio.run(run())
+    waits_ms = (WAITED_MS, WAITED_MS + 1, WAITED_MOST_MS, WAITED_MOST_MS + 1)
+    assert [is_wait(7, 7 + wait_ms) for wait_ms in waits_ms] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
