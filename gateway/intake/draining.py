@@ -292,8 +292,8 @@ class Drainer:
             spool.found()
         for path, orphan in list(self._orphans.items()):
             held = await self._ask(orphan, orphan.file.held)
-            if held is not None and not held.rows and not held.aside and not orphan.done:
-                del self._orphans[path]
+            if held is not None and not held.aside and not await self._waits(orphan) and self._has(orphan):
+                del self._orphans[path]  # also with committed rows in it: a full disk lets none go, but the whole file
                 await spool.run(orphan.file.close, remove=True)
                 log.info("spool.orphan_drained", file=path.name)
         await self._sum_up()
@@ -361,14 +361,19 @@ class Drainer:
         elsewhere = Held()
         waits = False
         for orphan in list(self._orphans.values()):
-            held = await self._ask(orphan, orphan.file.held) or Held()
-            waits = waits or bool(held.rows)
-            elsewhere += held
+            held = await self._ask(orphan, orphan.file.held)
+            if held is not None:
+                waits = waits or await self._waits(orphan)
+                elsewhere += held
         for peer in self._peers.values():
             elsewhere += peer.held
             oldest_ms = self._horizon(peer)
             waits = waits or (oldest_ms is not None and oldest_ms < self._wall_ms() - APART_MS)
         spool.elsewhere, spool.must_wait = elsewhere, waits
+
+    async def _waits(self, orphan: _Mine) -> bool:
+        """Whether any row in it is still to be committed. By their ids: of a removal that failed some may be gone."""
+        return await self._ask(orphan, orphan.file.oldest_ms, orphan.done) is not None
 
     def _horizon(self, peer: _Peer) -> int | None:
         """When the oldest row of another process's file came that ours must let go first."""

@@ -253,7 +253,7 @@ class SpoolFile:
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self, *, remove: bool = False) -> None:
-        """Close and unlock it; with ``remove`` delete it too, which only an empty one may be."""
+        """Close and unlock it; with ``remove`` delete it too, which only one may be where nothing waits."""
         with contextlib.suppress(sqlite3.Error):
             self._database.close()
         if remove:

@@ -252,6 +252,57 @@ def test_that_rows_cannot_be_removed_is_said_once(
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("is_ill", [False, True])
+def test_an_orphan_that_is_committed_holds_nothing_up_although_its_rows_cannot_be_removed(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ill: bool
+) -> None:
+    """New batches go to the store, not to the full disk; the file goes as a whole, but not with a batch put aside."""
+
+    def refuse(_file: SpoolFile, _ids: object) -> None:
+        raise SpoolRefused("full")
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 2) as ((dead, one), partition):
+            await spool_of(dead, batch("a"), *([ill("b")] if is_ill else []))
+            await dead.spool.close()
+            monkeypatch.setattr(SpoolFile, "remove", refuse)
+            await one.drain()
+            assert await partition.names() == ["a"]
+            assert not one.spool.diverts
+            assert [(path.name, orphan.done) for path, orphan in one.drainer._orphans.items()] == (
+                [("0.spool", {1})] if is_ill else []
+            )
+            assert (tmp_path / "0.spool").exists() is is_ill
+
+    asyncio.run(check())
+
+
+def test_an_orphan_is_kept_while_a_batch_waits_whatever_is_known_of_its_removed_rows(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails when it is done has removed the rows; as many others must not be taken for those."""
+    remove = SpoolFile.remove
+
+    def remove_and_fail(file: SpoolFile, ids: Iterable[int]) -> None:
+        remove(file, ids)
+        raise SpoolRefused("the disk failed when it was done")
+
+    async def check() -> None:
+        async with processes(valkey, tmp_path, 3) as ((dead, other, one), partition):
+            await dead.put("a")
+            await dead.put("c", at_ms=10_000)
+            await other.put("b", at_ms=5_000)  # which goes first, and is not ours
+            await dead.spool.close()
+            monkeypatch.setattr(SpoolFile, "remove", remove_and_fail)
+            await one.drain()
+            assert await partition.names() == ["a"]
+            [orphan] = one.drainer._orphans.values()
+            assert (orphan.done, orphan.file.held().rows) == ({1}, 1)
+            assert one.spool.must_wait
+
+    asyncio.run(check())
+
+
 def test_a_file_that_the_writer_has_replaced_is_not_said_to_keep_its_rows(valkey: StoreServer, tmp_path: Path) -> None:
     """That it is damaged was said; the drainer has it still for the rest of its step."""
 
