@@ -6,7 +6,7 @@ A batch lies in two tables: what the account needs of it, and its payload. Nobod
 import contextlib
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,8 @@ FORMAT = 1
 """``PRAGMA user_version`` of a file. Another one is refused and left as it is."""
 
 BUSY_S = 5.0
+
+_LAST_ID = (1 << 63) - 1
 
 _SCHEMA = (
     "CREATE TABLE batches (id INTEGER PRIMARY KEY AUTOINCREMENT, partition INTEGER NOT NULL, committer TEXT NOT NULL,"
@@ -162,36 +164,92 @@ def oldest_ms(database: sqlite3.Connection) -> int | None:
     return None if row is None else int(row[0])
 
 
+class _Mark(msgspec.Struct, frozen=True):
+    """The rows up to some id. It is another one when any of them has left or changed the name of its committer: that
+    grows with each time it is put aside. And in another file, by its newest row.
+    """
+
+    last: tuple[int, str, int, int] | None
+    """Id, committer, number and CRC of the newest of them."""
+    rows: int
+    ids: float
+    committers: int
+    """Length of their names."""
+
+
 class Seen(msgspec.Struct, frozen=True):
     """What the account needs of a file, and how to tell whether it can be read on from there."""
 
     lines: list[SpooledLine]
     tallies: Tallies
-    last_id: int
-    rows: int
-    """Those put aside too."""
-    aside: int
+    mark: _Mark
+    unknown: int
+    """Rows of which neither the tally nor the payload can be read: they count for nothing."""
 
 
-def see(database: sqlite3.Connection, held: Held, before: Seen | None = None) -> Seen:
+def see(database: sqlite3.Connection, before: Seen | None = None) -> Seen:
     """The batches there are, as they were counted when they came, those put aside too.
 
-    ``held``: of the same transaction. ``before``: what was seen earlier. If there is nothing but more behind it, only
-    that is read, else all: rows leave, and change the name of their committer when they are put aside.
+    ``before``: what was seen earlier. If there is nothing but more behind it, only that is read, else all: rows leave,
+    and change the name of their committer when they are put aside. Needs a transaction. Raises ``ValueError`` and
+    ``TypeError`` where a column is no longer what was written.
     """
-    (last_id,) = database.execute("SELECT MAX(id) FROM batches").fetchone()
-    rows = held.rows + held.aside
+    mark = _marked(database)
     if before is not None:
-        (more,) = database.execute("SELECT COUNT(*) FROM batches WHERE id > ?", (before.last_id,)).fetchone()
-        if (before.rows + more, before.aside) != (rows, held.aside):
+        still = mark if mark.last == before.mark.last else _marked(database, _last_id(before.mark))
+        if still != before.mark:
             before = None
     if before is None:
-        before = Seen([], Tallies(), 0, 0, 0)
-    behind = database.execute(
-        "SELECT partition, committer, number, tally FROM batches WHERE id > ? ORDER BY id", (before.last_id,)
+        before = Seen([], Tallies(), _Mark(None, 0, 0, 0), 0)
+    columns, behind = (
+        "partition, committer, number, tally",
+        f"FROM batches WHERE id > {_last_id(before.mark):d} ORDER BY id",
     )
-    lines = lines_of(behind, before.tallies, before.lines)
-    return Seen(lines, before.tallies, last_id or 0, rows, held.aside)
+    rows = database.execute(f"SELECT {columns} {behind}")
+    unknown: list[int] = []
+    try:
+        lines = lines_of(rows, before.tallies, before.lines)
+    except (ValueError, TypeError):  # one look at each, which takes longer
+        rows = database.execute(f"SELECT id, {columns} {behind}")
+        lines = lines_of(_mended(database, rows, before.tallies, unknown), before.tallies, before.lines)
+    return Seen(lines, before.tallies, mark, before.unknown + len(unknown))
+
+
+def _marked(database: sqlite3.Connection, last_id: int = _LAST_ID) -> _Mark:
+    last = database.execute(
+        "SELECT id, committer, number, crc FROM batches WHERE id <= ? ORDER BY id DESC LIMIT 1", (last_id,)
+    ).fetchone()
+    sums = database.execute(
+        "SELECT COUNT(*), TOTAL(id), IFNULL(SUM(LENGTH(committer)), 0) FROM batches WHERE id <= ?", (last_id,)
+    ).fetchone()
+    return _Mark(last, *sums)
+
+
+def _last_id(mark: _Mark) -> int:
+    return 0 if mark.last is None else mark.last[0]
+
+
+def _mended(
+    database: sqlite3.Connection,
+    rows: Iterable[tuple[int, int, str, int, bytes]],
+    tallies: Tallies,
+    unknown: list[int],
+) -> Iterator[SpooledRow]:
+    """The same rows; a tally that cannot be read is counted again from its payload, or added to ``unknown``."""
+    for row_id, partition, committer, number, tally in rows:
+        try:
+            tallies.number_of(tally)
+        except (ValueError, TypeError):
+            found = database.execute(
+                "SELECT payload, crc FROM batches JOIN payloads USING (id) WHERE batches.id = ?", (row_id,)
+            ).fetchone()
+            try:
+                really = tally_of(batch_of(*(found or (None, 0))))
+            except SpoolUnreadable:
+                unknown.append(row_id)
+                really = Tally({}, [])
+            tally = encode_tally(really)
+        yield partition, committer, number, tally
 
 
 def recounted(database: sqlite3.Connection, name: str, findings: list[str]) -> tuple[list[SpooledLine], int]:
@@ -205,17 +263,20 @@ def recounted(database: sqlite3.Connection, name: str, findings: list[str]) -> t
         "SELECT batches.id, partition, committer, number, tally, crc, aside, payload"
         " FROM batches LEFT JOIN payloads USING (id) ORDER BY batches.id"
     ):
-        counted = decode_tally(tally)
         if aside is not None:
             findings.append(f"{name}: batch {row_id} is put aside: {aside}")
+        is_sound = True
         try:
-            really = tally_of(batch_of(payload, crc))
+            really = counted = tally_of(batch_of(payload, crc))
         except SpoolUnreadable as error:
             findings.append(f"{name}: batch {row_id}: {error}")
-            really = Tally({}, [])
-        else:
-            if (really.events, sorted(really.requests)) != (counted.events, sorted(counted.requests)):
-                findings.append(f"{name}: batch {row_id} holds {really}, and was counted as {counted}")
+            really, counted, is_sound = Tally({}, []), Tally({}, []), False
+        try:
+            counted = decode_tally(tally)
+        except (ValueError, TypeError) as error:  # it counts as ``see`` counts it
+            findings.append(f"{name}: batch {row_id}: its tally cannot be read: {error}")
+        if is_sound and (really.events, sorted(really.requests)) != (counted.events, sorted(counted.requests)):
+            findings.append(f"{name}: batch {row_id} holds {really}, and was counted as {counted}")
         differing += abs(counted.total - really.total)
         found.append((partition, committer, number, encode_tally(really)))
     return lines_of(found, Tallies()), differing

@@ -72,13 +72,18 @@ def read_folder(
                 lines, differing = recounted(database, path.name, view.findings)
                 view.unaccounted += differing
                 return found, lines
-            seen[path] = see(database, found, before.get(path))
+            seen[path] = see(database, before.get(path))
+            if unknown := seen[path].unknown:
+                view.unreadable[path.name] = f"{unknown} of its batches count for nothing: they are damaged"
             return found, seen[path].lines
 
         try:
             asked = _ask(path, ask)
         except SpoolError as error:
             view.unreadable[path.name] = str(error)
+            continue
+        except (ValueError, TypeError) as error:  # a number that is none, say: the figures of the others stand
+            view.unreadable[path.name] = f"a row of it is damaged: {error}"
             continue
         if asked is not None:
             view.held += asked[0]

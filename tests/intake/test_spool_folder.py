@@ -114,3 +114,64 @@ def test_what_a_look_has_found_does_not_change_with_the_next_one() -> None:
     before = whole(first)
     assert len(whole(lines_of(rows[1:], tallies, first))) == 3
     assert whole(first) == before
+
+
+def test_a_batch_that_was_put_aside_and_taken_again_between_two_looks_is_known(tmp_path: Path) -> None:
+    """As many rows as before and none aside, but one under another committer: by the old one it would count twice."""
+    file = SpoolFile.create(tmp_path / "a.spool")
+    append(file, [1, 2, 3])
+    reader = FolderReader()
+    reader.read(tmp_path)
+    file.put_aside(2, "the store does not take it")
+    file.close()
+    again = SpoolFile.adopt(file.path)
+    assert again is not None
+    again.close()
+    assert "c0-2" in {line.committer for line in reader.read(tmp_path).lines}
+    assert whole(reader.read(tmp_path).lines) == whole(read_folder(tmp_path).lines)
+
+
+def test_another_file_of_the_same_name_is_read_anew(tmp_path: Path) -> None:
+    """One that was brought back from a backup, say; it has as many rows."""
+    reader = FolderReader()
+    for numbers in ([1, 2], [3, 4], [5, 6, 7]):
+        file = SpoolFile.create(tmp_path / "a.spool")
+        append(file, numbers)
+        file.close(remove=False)
+        assert [number for _, _, number, *_ in sorted(whole(reader.read(tmp_path).lines), key=lambda row: row[2])] == (
+            numbers
+        )
+        for path in tmp_path.iterdir():
+            path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "known", "why", "finding"),
+    [
+        ("tally = x'c1'", 3, "", "its tally cannot be read"),
+        ("tally = 'text'", 3, "", "its tally cannot be read"),
+        ("tally = x'c1', crc = 1", 2, "1 of its batches count for nothing", "its tally cannot be read"),
+        ("number = 'none'", 0, "a row of it is damaged", ""),
+    ],
+)
+def test_a_damaged_row_takes_no_other_figures_away(
+    tmp_path: Path, damage: str, known: int, why: str, finding: str
+) -> None:
+    """Its payload is counted instead; if that is damaged too it counts for nothing, and the file is named."""
+    for name in ("a", "b"):
+        file = SpoolFile.create(tmp_path / f"{name}.spool")
+        append(file, [1, 3])
+        if name == "a":
+            file._database.execute(f"UPDATE batches SET {damage} WHERE id = 2")
+            append(file, [5])
+        file.close()
+    reader = FolderReader()
+    for _ in range(2):  # what was seen then is known at the next look
+        view = reader.read(tmp_path)
+        assert sum(times for line in view.lines for _, counts, times in line.beyond(0) if counts) == known + 2
+        assert list(view.unreadable) == (["a.spool"] if why else [])
+        assert why in view.unreadable.get("a.spool", "")
+    really = read_folder(tmp_path, recount=True)
+    assert any(finding in each for each in really.findings) is bool(finding)
+    assert sum(times for line in really.lines for _, counts, times in line.beyond(0) if counts) == known + 2
+    assert really.unaccounted == 0
