@@ -6,7 +6,7 @@ A mistake never stops the reading: the key counts as its default and the next on
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,13 +17,15 @@ from adapters.registry import names
 from gateway.config import NOT_YET, Origin
 from gateway.config_file.lines import KeyPath, Lines
 from gateway.config_file.references import References, is_reference
-from gateway.config_file.values import Wrong, did_you_mean, nearest
+from gateway.config_file.values import Wrong, nearest
 from gateway.delivery.itself import Itself
 
 T = TypeVar("T")
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _SHOWN_CHARS = 60
+SUGGESTED_FOR = 100
+"""Of so many keys of a table that nobody knows, it is looked what was meant; the others are only named."""
 
 
 class Key(msgspec.Struct, Generic[T], frozen=True):
@@ -47,7 +49,8 @@ class Mistake(msgspec.Struct, frozen=True):
 class Lack(msgspec.Struct, frozen=True):
     """What a table does not have, and any one of some keys would give it."""
 
-    keys: Collection[str]
+    keys: Mapping[str, str]
+    """Each with what to write if it stands there misspelt."""
     what: str
     write: str
 
@@ -91,7 +94,8 @@ class Section:
         self._lacks: list[Lack] = []
         self._is_table = True
         if not isinstance(table, dict):
-            self.problem((), "is not a table", f"[{dotted(path)}] on a line of its own, and its keys below")
+            header = f"[[{dotted(path[:-1])}]]" if isinstance(path[-1], int) else f"[{dotted(path)}]"
+            self.problem((), "is not a table", f"{header} on a line of its own, and its keys below")
             table = {}
             self._is_table = False
         self.table: dict[str, Any] = table
@@ -109,11 +113,14 @@ class Section:
     def read_required(self, key: Key[T], write: str) -> T | None:
         """The value of a key without which the table means nothing; ``None``, with a problem noted, if it fails."""
         if key.name not in self.table:
-            self.lack([key.name], f"lacks {key.name}", write)
+            self.lack({key.name: write}, f"lacks {key.name}", write)
         return self.read_optional(key)
 
-    def lack(self, keys: Collection[str], what: str, write: str) -> None:
-        """None of ``keys`` is written, and one must be: ``finish`` says so, unless one stands there misspelt."""
+    def lack(self, keys: Mapping[str, str], what: str, write: str) -> None:
+        """None of ``keys`` is written, and one must be: ``finish`` says so, unless one stands there misspelt.
+
+        With each key stands what to write in place of its misspelling.
+        """
         if self._is_table:
             self._lacks.append(Lack(keys, what, write))
 
@@ -140,18 +147,28 @@ class Section:
         """Every key that nobody read is a mistake, and so is what is still lacking; one mistake where they are one.
 
         ``also_known`` says who knows which keys, for the message. ``unjudged``: it cannot be told who that is, so that
-        a key nobody read is only a mistake where it is nearer to one that is lacking than to these.
+        a key nobody read is only a mistake where it is nearer to one that is lacking than to these. No key is suggested
+        that stands there, nor one twice.
         """
         known = {*self._known, *(unjudged or ())}
-        for name in [name for name in self.table if name not in known]:
-            meant = nearest(name, known - self.table.keys())
+        absent = known - self.table.keys()
+        misspelt: set[str] = set()
+        for number, name in enumerate([name for name in self.table if name not in known]):
+            meant = nearest(name, known) if number < SUGGESTED_FOR else None
+            hint = f" (did you mean {meant}?)" if meant in absent else ""
             found = [lack for lack in self._lacks if meant in lack.keys]
-            what = f"is not a key that is known{also_known or ' here'}"
-            if meant and found:
+            if meant and hint and found:
                 self._lacks = [lack for lack in self._lacks if lack not in found]
-                self.problem((name,), f"{what} (did you mean {meant}?)", found[0].write)
+                misspelt.add(meant)
+                write = found[0].keys[meant]
             elif unjudged is None:
-                self.problem((name,), what + did_you_mean(name, known), f"one of {', '.join(sorted(known))}")
+                write = f"one of {', '.join(sorted(absent))}" if absent else "no such line"
+            elif meant in misspelt:
+                write = "no such line"
+            else:
+                continue
+            self.problem((name,), f"is not a key that is known{also_known or ' here'}{hint}", write)
+            absent.discard(meant or "")
         for lack in self._lacks:
             self.problem((), lack.what, lack.write)
 

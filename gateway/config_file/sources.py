@@ -32,6 +32,7 @@ RATE = Key("rate", rate)
 RETENTION = Key("retention", duration(MINUTE_MS, 3650 * DAY_MS))
 EXPECT_EVERY = Key("expect_every", duration(MINUTE_MS, 365 * DAY_MS))
 UNAUTHENTICATED = Key("unauthenticated", flag, False)
+_UNPROVEN = "unauthenticated = true, if that is really meant"
 
 _PATH_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 """RFC 3986, ``unreserved``: what needs no escaping in a path."""
@@ -145,16 +146,17 @@ def _check_proof(section: Section, adapter: Adapter, *, unauthenticated: bool) -
         )
     if unauthenticated:
         return
+    instead = {UNAUTHENTICATED.name: _UNPROVEN}
     missing = [setting for setting in adapter.settings if setting.required and setting.name not in section.table]
     for setting in missing:
         what = f"lacks {setting.name}, which {adapter.name} needs: {setting.doc}"
-        section.lack([setting.name], what, setting.example)
+        section.lack({setting.name: setting.example, **instead}, what, setting.example)
     if not written and not any(setting in missing for setting in proofs):
         examples = ", or ".join(setting.example for setting in proofs)
         section.lack(
-            [setting.name for setting in proofs],
+            {setting.name: setting.example for setting in proofs} | instead,
             f"has no proof, so whoever learns its URL could send events in the name of {adapter.name}",
-            f"{examples}; or unauthenticated = true, if that is really meant",
+            f"{examples}; or {_UNPROVEN}",
         )
 
 

@@ -208,11 +208,12 @@ def list_of(item: Parse[T], *, least: int = 0, most: int = 1_000) -> Parse[tuple
 
 
 def nearest(given: object, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that was most likely meant, if any is near."""
+    """The one of ``known`` that was most likely meant, in whatever case it is written, if any is near."""
     import difflib  # only needed once something is wrong
 
-    near = difflib.get_close_matches(given, sorted(known), n=1) if isinstance(given, str) else []
-    return near[0] if near else None
+    by_lower = {each.lower(): each for each in sorted(known)}
+    near = difflib.get_close_matches(given.lower(), by_lower, n=1) if isinstance(given, str) else []
+    return by_lower[near[0]] if near else None
 
 
 def did_you_mean(given: object, known: Iterable[str]) -> str:

@@ -9,6 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.config import load
+from gateway.config_file.lines import Lines
+from gateway.config_file.references import References
+from gateway.config_file.section import SUGGESTED_FOR, Key, Reading, Section
+from gateway.config_file.values import text
 from gateway.errors import ConfigError
 
 WHSEC = "whsec_" + base64.b64encode(b"k" * 32).decode()
@@ -101,6 +105,13 @@ MISTAKES = {
     "misspelt adapter": ('[sources.br]\nadaptr = "enviaai"\nheader = "x"\nrat = "1/s"\n', 2, "did you mean adapter?"),
     "misspelt setting that is needed": (FLEXENGAGE + 'acounts = ["a"]\n', 3, "did you mean accounts?"),
     "misspelt proof": (CHAT + 'secrts = ["env:S"]\n', 3, 'mean secrets?); write secrets = ["env:CHAT_SECRET"]'),
+    "misspelt proof among several": (CHAT + 'path_tokn = "env:TOKEN"\n', 3, '; write path_token = "env:CHAT_TOKEN"'),
+    "misspelt unauthenticated": (
+        AIVO + "unauthenticted = true\n",
+        3,
+        "(did you mean unauthenticated?); write unauthenticated = true",
+    ),
+    "adapter in capitals": ('[sources.br]\nADAPTER = "enviaai"\n', 2, "(did you mean adapter?); write adapter ="),
     "no adapter": ('[sources.br]\nsecrets = ["env:S"]\n', 1, "lacks adapter"),
     "adapter's file is missing": ('[sources.br]\nadapter = "no/such.py"\n', 2, "is not there"),
     "bad source name": ('[sources.BR]\nadapter = "enviaai"\nsecrets = ["env:S"]\n', 1, "cannot stand in a URL"),
@@ -218,6 +229,7 @@ MISTAKES = {
         4,
         "the name of another token",
     ),
+    "token that is no table": ("[gateway]\ntokens = [1]\n", 2, "; write [[gateway.tokens]] on a line of its own"),
     "tokens that are none": ("[gateway]\ntokens = 1\n", 2, "[[gateway.tokens]]"),
     # where deliveries may go
     "misspelt url": (SUBSCRIBER.replace("url", "ulr"), 2, "ulr is not a key that is known here (did you mean url?)"),
@@ -398,6 +410,42 @@ def test_a_misspelt_key_stands_for_one_that_is_lacking_and_no_more(tmp_path: Pat
     found = problems_of('[sources.br]\nadaptr = "enviaai"\nrate = "often"\n', tmp_path)
     assert len(found) == 2
     assert "rate" in found[1]
+
+
+@pytest.mark.parametrize(
+    ("toml", "told"),
+    [
+        (SOURCE + 'adaptr = "enviaai"\n', [False]),
+        (ENVIAAI + 'secrts = ["env:S"]\nsecret = ["env:S"]\n', [True, False]),
+        (SUBSCRIBER.replace("url", "urll") + 'ulr = "https://b/"\nwhre = "true"\n', [True, False, True]),
+        (TOKEN + 'roles = "read"\n', [False]),
+        (ENVIAAI + "unauthenticated = false\nunauthenticted = true\n", [None, False]),
+        ('[sources.br]\nadaptr = "enviaai"\nadpter = "enviaai"\nsecrts = ["env:S"]\n', [True, False]),
+    ],
+)
+def test_no_key_is_suggested_that_stands_there_nor_one_twice(
+    toml: str, told: list[bool | None], tmp_path: Path
+) -> None:
+    """A second spelling is a mistake of its own, and what to write does not name the key again; what lacks is told."""
+    found = problems_of(toml, tmp_path)
+    assert ["did you mean" in each if "is not a key" in each else None for each in found] == told, found
+    given = {line.partition(" = ")[0] for line in toml.splitlines()}
+    assert not any(given & set(each.partition("; write one of ")[2].split(", ")) for each in found), found
+
+
+def test_many_keys_that_nobody_knows_are_named_and_the_first_compared() -> None:
+    """A table of thousands, as one may send to the API, costs no comparison for each: all are named nevertheless."""
+    reading = Reading("gateway.toml", Path(), Lines(""), References(Path(), {}, {}))
+    section = Section(reading, ("subscribers", "crm"), {f"unlike{number}": 1 for number in range(SUGGESTED_FOR)})
+    section.table["ordr"] = 1
+    section.read(Key("order", text, "none"))
+    section.finish()
+    assert len(reading.mistakes) == SUGGESTED_FOR + 1
+    assert not any("did you mean" in mistake.words for mistake in reading.mistakes)
+    few = Section(reading, ("subscribers", "crm"), {"unlike": 1, "ordr": 1})
+    few.read(Key("order", text, "none"))
+    few.finish()
+    assert "did you mean order?" in reading.mistakes[-1].words, "the control"
 
 
 INLINE = "hunter2-is-not-a-reference"
