@@ -30,7 +30,7 @@ FORMAT = 1
 
 BUSY_S = 5.0
 
-_LAST_ID = (1 << 63) - 1
+_NO_END = (1 << 63) - 1
 
 _SCHEMA = (
     "CREATE TABLE batches (id INTEGER PRIMARY KEY AUTOINCREMENT, partition INTEGER NOT NULL, committer TEXT NOT NULL,"
@@ -176,6 +176,19 @@ class _Mark(msgspec.Struct, frozen=True):
     committers: int
     """Length of their names."""
 
+    @property
+    def last_id(self) -> int:
+        """Up to which id; 0: there is none."""
+        return 0 if self.last is None else self.last[0]
+
+    def __add__(self, behind: "_Mark") -> "_Mark":
+        return _Mark(
+            behind.last or self.last,
+            self.rows + behind.rows,
+            self.ids + behind.ids,
+            self.committers + behind.committers,
+        )
+
 
 class Seen(msgspec.Struct, frozen=True):
     """What the account needs of a file, and how to tell whether it can be read on from there."""
@@ -194,16 +207,13 @@ def see(database: sqlite3.Connection, before: Seen | None = None) -> Seen:
     and change the name of their committer when they are put aside. Needs a transaction. Raises ``ValueError`` and
     ``TypeError`` where a column is no longer what was written.
     """
-    mark = _marked(database)
-    if before is not None:
-        still = mark if mark.last == before.mark.last else _marked(database, _last_id(before.mark))
-        if still != before.mark:
-            before = None
-    if before is None:
+    if before is None or _marked(database, 0, before.mark.last_id) != before.mark:
         before = Seen([], Tallies(), _Mark(None, 0, 0, 0), 0)
+    last_id = before.mark.last_id
+    mark = before.mark + _marked(database, last_id, _NO_END)
     columns, behind = (
         "partition, committer, number, tally",
-        f"FROM batches WHERE id > {_last_id(before.mark):d} ORDER BY id",
+        f"FROM batches WHERE id > {last_id:d} ORDER BY id",
     )
     rows = database.execute(f"SELECT {columns} {behind}")
     unknown: list[int] = []
@@ -215,18 +225,16 @@ def see(database: sqlite3.Connection, before: Seen | None = None) -> Seen:
     return Seen(lines, before.tallies, mark, before.unknown + len(unknown))
 
 
-def _marked(database: sqlite3.Connection, last_id: int = _LAST_ID) -> _Mark:
+def _marked(database: sqlite3.Connection, after_id: int, last_id: int) -> _Mark:
     last = database.execute(
-        "SELECT id, committer, number, crc FROM batches WHERE id <= ? ORDER BY id DESC LIMIT 1", (last_id,)
+        "SELECT id, committer, number, crc FROM batches WHERE id > ? AND id <= ? ORDER BY id DESC LIMIT 1",
+        (after_id, last_id),
     ).fetchone()
     sums = database.execute(
-        "SELECT COUNT(*), TOTAL(id), IFNULL(SUM(LENGTH(committer)), 0) FROM batches WHERE id <= ?", (last_id,)
+        "SELECT COUNT(*), TOTAL(id), IFNULL(SUM(LENGTH(committer)), 0) FROM batches WHERE id > ? AND id <= ?",
+        (after_id, last_id),
     ).fetchone()
     return _Mark(last, *sums)
-
-
-def _last_id(mark: _Mark) -> int:
-    return 0 if mark.last is None else mark.last[0]
 
 
 def _mended(
