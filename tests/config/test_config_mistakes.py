@@ -106,6 +106,7 @@ MISTAKES = {
     "misspelt setting that is needed": (FLEXENGAGE + 'acounts = ["a"]\n', 3, "did you mean accounts?"),
     "misspelt proof": (CHAT + 'secrts = ["env:S"]\n', 3, 'mean secrets?); write secrets = ["env:CHAT_SECRET"]'),
     "misspelt proof among several": (CHAT + 'path_tokn = "env:TOKEN"\n', 3, '; write path_token = "env:CHAT_TOKEN"'),
+    "misspelt unauthenticated, of several": (CHAT + "unauthenticatd = true\n", 3, "write unauthenticated = true, if"),
     "misspelt unauthenticated": (
         AIVO + "unauthenticted = true\n",
         3,
