@@ -52,9 +52,10 @@ comes next waits for its lock; but a gateway that outstays its stop is killed.""
 
 LIVED_S = 10.0
 """A server that ran so long before it ended is started again at once; one that ended by itself sooner, after a pause
-that grows to ``LONGEST_PAUSE_S``, and without a line in the log until something is different."""
+that grows to ``LONGEST_PAUSE_S``, and without a line in the log until something is different. No longer: once there is
+room on its disk again, or whatever it was, the store is to be back within 5 s, its start included."""
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
 
 LOOK_S = 5.0
 """How often a server that runs is asked whether it answers. It is called silent at the second look that finds it so."""
@@ -231,7 +232,7 @@ class EmbeddedStore:
             except (StoreUnavailable, OSError) as error:
                 if self._is_new("store.down", None if self.child is None else self.child.poll(), room):
                     log.error("store.down", directory=str(self.directory), why=str(error))
-                pause_s = min(max(2 * pause_s, 1.0), LONGEST_PAUSE_S)
+                pause_s = LONGEST_PAUSE_S
 
     async def _has_ended(self) -> bool:
         """Whether nobody is there to wait for: one that is there and silent has not ended."""
