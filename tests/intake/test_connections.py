@@ -90,6 +90,15 @@ class Loop:
             call()  # type: ignore[operator]  # as put there
 
 
+def all_late(made: Connections, loop: Loop, number: int, since_s: float = 1.0) -> list[Fake]:
+    """So many connections, each of which will be found to be late."""
+    late = [Fake(since_s) for _ in range(number)]
+    for each in late:
+        each.is_late = True
+        made.add(each, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    return late
+
+
 def test_who_is_idle_longest_makes_room() -> None:
     """In the order of their idleness; whoever is at work, or came just now, stays; then there are spare places."""
     loop, made = Loop(), Connections(Limits(max_connections=3))
@@ -142,10 +151,7 @@ def test_a_defect_with_one_connection_leaves_the_others_their_deadlines() -> Non
 def test_many_that_are_late_together_are_ended_a_few_at_a_time() -> None:
     """So that a turn of the event loop stays short; the others follow after pauses, in which the store has the CPU."""
     loop, made = Loop(), Connections(Limits())
-    late = [Fake(1.0) for _ in range(3 * ENDS_AT_ONCE)]
-    for each in late:
-        each.is_late = True
-        made.add(each, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    late = all_late(made, loop, 3 * ENDS_AT_ONCE)
     loop.turn(made.look_every_s)
     for turn in (1, 2):
         assert sum(each.looks for each in late) == turn * ENDS_AT_ONCE
@@ -157,10 +163,7 @@ def test_many_that_are_late_together_are_ended_a_few_at_a_time() -> None:
 def test_a_look_that_takes_long_ends_nobody_too_early() -> None:
     """Who comes meanwhile is given the time of then; who was there is judged as of its beginning, and no later."""
     loop, made = Loop(), Connections(Limits())
-    late = [Fake(1.0) for _ in range(3 * ENDS_AT_ONCE)]
-    for each in late:
-        each.is_late = True
-        made.add(each, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    late = all_late(made, loop, 3 * ENDS_AT_ONCE)
     loop.turn(made.look_every_s)
     began_s, delays_s = loop.now_s, []
     for _ in range(2):
@@ -178,10 +181,7 @@ def test_a_look_that_takes_long_ends_nobody_too_early() -> None:
 def test_who_came_since_the_last_look_began_makes_no_room() -> None:
     """However long the look takes; those who make room are sorted once a look."""
     loop, made = Loop(), Connections(Limits(max_connections=ENDS_AT_ONCE + 1))
-    late = [Fake(loop.now_s) for _ in range(ENDS_AT_ONCE + 1)]
-    for each in late:
-        each.is_late = True
-        made.add(each, loop)  # type: ignore[arg-type]  # as much of a loop as it uses
+    late = all_late(made, loop, ENDS_AT_ONCE + 1, since_s=loop.now_s)
     loop.turn(made.look_every_s)
     loop.now_s += 1.0
     made.remove(late[0])
